@@ -7,12 +7,15 @@ PYTHON3 ?=
 SEEDS ?= 200
 FIRST ?= 1
 TESTS ?=
-# Several tests at a time: much of the suite waits for processes. PARALLEL= runs them one after the other.
-PARALLEL ?= -n 3
+# Tests that run at a time: much of the suite waits for processes. WORKERS=0 runs them one after the other.
+WORKERS ?=
 # Multiplies the random examples and the sizes of the tests.
 EFFORT ?= 1
 LOCK_FLAGS ?=
 ONLY ?=
+# Arguments of the benchmark, for example BENCH="--store sqlite".
+BENCH ?=
+SHORT := --rounds 1 --seconds 1 --connections 32 --only accept complete
 JOBS ?= 2
 REPORT ?=
 
@@ -26,7 +29,7 @@ export TESTS_EFFORT := $(EFFORT)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format bench simulate mutants coverage lock clean image image-test image-tools \
+.PHONY: help setup run test check format bench bench-short simulate mutants coverage lock clean image image-test image-tools \
 	monitoring-tools
 
 help: ## this list
@@ -69,9 +72,9 @@ run: setup ## service and simulated providers, with commands to try; Ctrl-C stop
 
 test: setup ## the whole test suite; TESTS=path for a part of it, EFFORT=4 for more random examples
 ifeq ($(strip $(TESTS)),)
-	@$(PYTHON) -m tests.tooling.suite --parallel "$(PARALLEL)"
+	@$(PYTHON) -m tests.tooling.suite$(if $(WORKERS), --workers $(WORKERS))
 else
-	@$(PYTHON) -m pytest $(PARALLEL) $(TESTS)
+	@$(PYTHON) -m pytest -n $(or $(WORKERS),3) $(TESTS)
 endif
 
 check: setup ## ruff, mypy, import-linter, lock files, links and references, table of mutants
@@ -88,7 +91,10 @@ format: setup ## format the code as make check requires
 	@$(PYTHON) -m ruff format .
 
 bench: setup ## measure the performance; the figures go into bench/RESULTS.md
-	@$(PYTHON) -m bench
+	@$(PYTHON) -m bench $(BENCH)
+
+bench-short: setup ## a benchmark of about a minute, which fails on failures and never on times
+	@$(PYTHON) -m bench $(SHORT)
 
 simulate: setup ## deterministic simulation; SEEDS=200 FIRST=1, PROCESSES=1 to 3, else the seed chooses
 	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --first $(FIRST)$(if $(PROCESSES), --processes $(PROCESSES))

@@ -49,8 +49,8 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
     listener = Listeners(LogListener(InfoLines("payments").write), MetricsListener(meters))
     runtime, backend = LiveRuntime(), backend_of(settings.database_url, root=CHECKOUT)
     store = ServiceStore(backend, clock=runtime.now, offload=offload())
-    processing = settings.role is not Role.API
-    actors = ActorProcess(runtime, gateways.with_settings, settings, listener, LocalQueue(), processing=processing)
+    queue, processing = LocalQueue(), settings.role is not Role.API
+    actors = ActorProcess(runtime, gateways.with_settings, settings, listener, queue, processing=processing)
     api = create_app(
         actors.service,
         store.queries,
@@ -72,6 +72,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
             Step("tables", store.migrate),
             Step("store", store.open, stop=store.close),
             Step("gateways", gateways.warn, stop=gateways.close),
+            Step("queue", stop=queue.close),
             Step("actors", build, stop=actors.end),
             Step("work", actors.start, drain=actors.drain, stop=actors.stop),
             Step("sampler", sampler.sample),

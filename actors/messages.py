@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from actors.gateways.breaker import Permit
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Future
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
+from domain.values import value
 from store.port import (
     AppendResult,
     BreakerRecord,
@@ -30,21 +31,21 @@ class Recipient(Protocol):
         """Send ``message``."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NotSent:
     """The call certainly never reached the provider; ``reason`` is for operators."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NotTried:
     """The work was admitted, but no call was made. This does not count as an attempt."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unhandled:
     """No handler fits this work: it is left to an operator."""
 
@@ -54,7 +55,7 @@ class Unhandled:
 CallResult = Approved | Declined | Unknown | NotSent | NotReceived | NotTried | Unhandled
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Loaded:
     """The answer to load number ``serial``."""
 
@@ -64,7 +65,7 @@ class Loaded:
     """The present leases of the work of fenced reports."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Append:
     """Request that the journal stores ``write``; the answer goes to ``reply_to`` as Written.
 
@@ -79,7 +80,7 @@ class Append:
     generation: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unanswered:
     """The store gave no result. ``uncertain``: the write may still be stored."""
 
@@ -87,7 +88,7 @@ class Unanswered:
     uncertain: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Written:
     """The journal's answer to append number ``serial``."""
 
@@ -95,17 +96,17 @@ class Written:
     result: AppendResult | Unanswered
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Retry:
     """The pause after a failure of the store is over."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Passivate:
     """Stop if idle."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Submit:
     """Work leased to this process, to be sent. ``claimed``: answer with CapacityFree when more can be taken."""
 
@@ -114,7 +115,7 @@ class Submit:
     claimed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SubmissionRecorded:
     """The submission of ``item`` is on record and may be sent; None: nothing is to be sent, and the slot is free."""
 
@@ -123,7 +124,7 @@ class SubmissionRecorded:
     item: WorkItem | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CallFinished:
     """A call has ended and its slot is free. ``healthy``: the gateway answered, a decline included."""
 
@@ -132,21 +133,21 @@ class CallFinished:
     healthy: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AdmissionDue:
     """Time to try admission to the gateway again: its breaker may admit a call now."""
 
     gateway: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StatusRequest:
     """Request the state of all gateways from the supervisor."""
 
     reply: Future[tuple[GatewayStatus, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class BreakerTransition:
     """The gateway's breaker changed to ``state`` in this process, from ``epoch`` of its record: record it for all."""
 
@@ -155,7 +156,7 @@ class BreakerTransition:
     state: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ProbeWanted:
     """Request the gateway's probe for this process, from ``epoch`` of its record."""
 
@@ -163,7 +164,7 @@ class ProbeWanted:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class BreakerRecordRead:
     """The record of a gateway's breaker, as all processes share it, read at ``asked_at`` on the monotonic clock."""
 
@@ -171,7 +172,7 @@ class BreakerRecordRead:
     asked_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ApplyBreakerMode:
     """Apply an operator's ``mode`` to the gateway's breaker. ``reply`` receives the gateway's state after that.
 
@@ -183,7 +184,7 @@ class ApplyBreakerMode:
     newest: BreakerRecordRead | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SetBreakerMode:
     """Store an operator's ``mode`` for a gateway's breaker, then apply it. ``reply`` receives the gateway's state."""
 
@@ -191,7 +192,7 @@ class SetBreakerMode:
     reply: Future[GatewayStatus]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RetryDead:
     """Queue the merchant's dead letters that match ``where`` now, for an operator. ``reply`` receives their number."""
 
@@ -200,14 +201,14 @@ class RetryDead:
     reply: Future[int]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Recovered:
     """The gateway answers again: its open transactions can be looked up now."""
 
     gateway: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DeadLettered:
     """``item`` became a dead letter by the committed ``move``: re-sent when due (dead), or left to an operator."""
 
@@ -215,7 +216,7 @@ class DeadLettered:
     move: MoveWork
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ParkWork:
     """Park ``item``, which this process leases and no operation can read. ``problem`` is for operators."""
 
@@ -223,12 +224,12 @@ class ParkWork:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ResendDue:
     """A dead letter should be due now."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class WorkDue:
     """There is queued or dead work of ``gateway`` that is due in ``delay_s`` seconds."""
 
@@ -236,38 +237,38 @@ class WorkDue:
     delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CapacityFree:
     """The supervisor can take more claimed work of ``gateway``."""
 
     gateway: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TimerFired:
     """The scheduler's timer for ``gateway``: work should be due now."""
 
     gateway: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ClaimDue:
     """Claim the work of ``gateway`` that is due now."""
 
     gateway: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LeasesRevoked:
     """All leases of this process are revoked: work that waits for a slot must not be sent."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Drain:
     """Admit no more calls to gateways: this process stops."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Tick:
     """An actor's periodic timer. ``of`` identifies the actor: a successor ignores the ticks of its predecessor."""
 

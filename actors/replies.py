@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from domain.account import Account, Refused, Transaction
+from domain.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Accepted:
     """The command's events are durable. ``transaction``: its state after that commit."""
 
     transaction: Transaction
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Replayed:
     """The same command was accepted before under the same idempotency key: ``transaction_id`` is what it became."""
 
     transaction_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Adjusted:
     """The correction of a balance is durable. ``account``: its state after that write."""
 
@@ -30,24 +30,24 @@ class Adjusted:
     account: Account
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Closed:
     """The review is closed, and that is durable."""
 
     review_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Taken:
     """The callback and what follows from it are durable, now or since an earlier delivery."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SignatureInvalid:
     """Signature verification failed. Nothing is stored."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NotStored:
     """Nothing of the command is stored, and nothing ever will be. ``reason`` is for clients and operators."""
 
@@ -55,7 +55,7 @@ class NotStored:
     retry_after_s: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Uncertain:
     """Whether the command is stored was not known by its deadline. A later read of ``transaction_id`` shows it.
 
@@ -68,7 +68,7 @@ class Uncertain:
 Reply = Accepted | Replayed | Adjusted | Closed | Taken | Refused | NotStored | Uncertain
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class BreakerStatus:
     """A circuit breaker as operators see it. ``error_percent`` and ``requests`` are of the rolling window."""
 
@@ -80,7 +80,7 @@ class BreakerStatus:
     reopens_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class BulkheadStatus:
     """How many calls run at a gateway, and how much work waits for a slot in this process."""
 
@@ -89,7 +89,7 @@ class BulkheadStatus:
     max_concurrent: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class GatewayStatus:
     """One gateway as operators see it."""
 

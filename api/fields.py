@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeVar
@@ -44,6 +44,11 @@ _T = TypeVar("_T")
 
 class Value(fields.Field[_T]):
     """A field that is read in one step, without further validators."""
+
+    @property
+    def reader(self) -> Callable[[Any], _T]:
+        """Converts a value that is given and not null. Raises ValidationError."""
+        return self._read
 
     def _read(self, value: Any) -> _T:
         """Convert ``value``. Raises ValidationError."""

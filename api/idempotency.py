@@ -5,7 +5,6 @@ Name and meaning of the header follow draft-ietf-httpapi-idempotency-key-header.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import falcon
 import orjson
 
 from actors.customer.idempotency import IdempotencyKey
+from api.patterns import BARE_KEY, IDEMPOTENCY_KEY_LENGTH_MAX, QUOTED_KEY
 from api.problems import invalid
 from api.screening.envelope import found_in_header
 from domain.commands import Receive
@@ -25,13 +25,7 @@ from store.port import StreamKey
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"
 """The header of an answer that is the replay of an earlier command."""
-KEY_LENGTH_MAX: Final = 255
-
-_BARE: Final = re.compile(r"[!#-~][!-~]{0,254}")
-_QUOTED: Final = re.compile(r'"([!-~]{1,255})"')
-PATTERN: Final = f"^({_BARE.pattern}|{_QUOTED.pattern})$"
-"""What ``read_key`` accepts, as a regular expression for OpenAPI."""
-_WRONG: Final = f"Not 1 to {KEY_LENGTH_MAX} visible ASCII characters, bare or in double quotes."
+_WRONG: Final = f"Not 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} visible ASCII characters, bare or in double quotes."
 
 
 def read_key(req: falcon.Request) -> str | None:
@@ -39,14 +33,14 @@ def read_key(req: falcon.Request) -> str | None:
     given: str | None = req.env.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return None
-    if len(given) > KEY_LENGTH_MAX + len('""'):
+    if len(given) > IDEMPOTENCY_KEY_LENGTH_MAX + len('""'):
         raise invalid({HEADER: [_WRONG]})
     if found := found_in_header(req.env, given):
         raise invalid({HEADER: found})
-    quoted = _QUOTED.fullmatch(given)
+    quoted = QUOTED_KEY.fullmatch(given)
     if quoted is not None:
         return quoted[1]
-    if _BARE.fullmatch(given) is None:
+    if BARE_KEY.fullmatch(given) is None:
         raise invalid({HEADER: [_WRONG]})
     return given
 

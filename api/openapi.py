@@ -14,7 +14,7 @@ from marshmallow import Schema
 
 from api import idempotency
 from api.operations import JSON, Documented, Operation
-from api.patterns import CUSTOMER_ID, DEAD_LETTER_ID, GATEWAY_NAME, REVIEW_ID
+from api.patterns import CUSTOMER_ID, DEAD_LETTER_ID, GATEWAY_NAME, IDEMPOTENCY_KEY, REVIEW_ID
 from api.problems import IDEMPOTENCY_KEY_IN_FLIGHT, INSUFFICIENT_SCOPE, MEDIA_TYPE, UNAUTHENTICATED, ProblemType
 from api.schemas.problems import ProblemSchema
 from api.tracing import REQUEST_ID_HEADER
@@ -69,7 +69,7 @@ _IDEMPOTENCY_KEY: Final = {
     "name": idempotency.HEADER,
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "pattern": idempotency.PATTERN},
+    "schema": {"type": "string", "pattern": IDEMPOTENCY_KEY.pattern},
     "description": "Your key for this command, 1 to 255 visible ASCII characters, bare or in double quotes. A command "
     "with the same key is executed once, however often you send it. A different command with the same key is "
     "refused.",

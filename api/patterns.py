@@ -20,3 +20,8 @@ VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 EVENT_KEY: Final = re.compile(r"0|[1-9][0-9]{0,17}\.[0-9a-f]{16}\.[A-Za-z0-9._:@-]{1,128}")
 REVIEW_ID: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,200}")
 REVIEW_KEY: Final = re.compile(r"[0-9]{1,17}\.[A-Za-z0-9_.:@-]{1,200}")
+BARE_KEY: Final = re.compile(r"[!#-~][!-~]{0,254}")
+QUOTED_KEY: Final = re.compile(r'"([!-~]{1,255})"')
+IDEMPOTENCY_KEY: Final = re.compile(f"^({BARE_KEY.pattern}|{QUOTED_KEY.pattern})$")
+IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
+"""Without the quotes."""

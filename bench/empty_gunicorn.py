@@ -1,4 +1,7 @@
-"""Runs the empty resource exactly as gunicorn.conf.py runs the service, without the service's start and stop."""
+"""Runs the empty resource with the options of gunicorn.conf.py and with gunicorn's own gevent worker.
+
+The service has a worker of its own, whose way of reading requests and sending responses is part of what is measured.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ _theirs = runpy.run_path(str(Path(__file__).resolve().parent.parent / "gunicorn.
 globals().update({name: value for name, value in _theirs.items() if name in _NAMES})
 
 wsgi_app = "bench.empty:app"
+worker_class = "gevent"
 
 
 def post_worker_init(worker: Worker) -> None:

@@ -10,8 +10,8 @@ HOW_TO_READ: Final = """\
 - Compare ratios, not rates: rates depend on this machine and this minute. The ratio of a round is its rate divided by
   the mean of the empty resource's rates just before and just after it. The tables give the median of the rounds, with
   the minimum and the maximum in brackets.
-- **Empty Falcon resource**: reads a JSON body and answers 202 with a small one, under gunicorn with the settings and
-  the number of workers of the service. Each side is loaded with its best number of connections, which the same search
+- **Empty Falcon resource**: reads a JSON body and answers 202 with a small one, under gunicorn with its own gevent
+  worker and the settings and number of workers of the service. Each side is loaded with its best number of connections, which the same search
   finds for both before the first round. The empty resource's best number is smaller: the service's commits carry all
   waiting writes, so it needs more.
 - **Connections** are kept, and spread evenly over the workers on both sides. The workers of one gunicorn accept from

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 import uuid
 from collections.abc import Iterator
 
-from api.idempotency import KEY_LENGTH_MAX, PATTERN
+from api.patterns import IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_LENGTH_MAX
 from cli.actions import Actions, Tools, add_reason, run
 from cli.client import Json
 from cli.command import remark
@@ -35,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _key(text: str) -> str:
-    if re.fullmatch(PATTERN, text) is None:
-        raise argparse.ArgumentTypeError(f"not 1 to {KEY_LENGTH_MAX} visible ASCII characters: {text!a}")
+    if IDEMPOTENCY_KEY.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"not 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} visible ASCII characters: {text!a}")
     return text
 
 

@@ -21,10 +21,12 @@ def run(_arguments: argparse.Namespace) -> int:
     settings = service_settings(logging.STDERR)
     try:
         backend = backend_of(settings.migration_database_url, root=CHECKOUT)
-        applied = backend.migrate()
+        result = backend.migrate()
     except StoreError as error:
         raise CommandError(str(error)) from error
-    say(f"migrations applied: {', '.join(map(str, applied)) or 'none, all are present'}")
+    say(f"migrations applied: {', '.join(map(str, result.applied)) or 'none, all are present'}")
+    if result.functions_defined:
+        say("functions defined: those of this version")
     if backend.has_roles and settings.migration_database_url == settings.database_url:
         say(
             "warning: the service's role owns the tables, and so may change and delete events; a role with the least"

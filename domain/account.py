@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -27,6 +27,7 @@ from domain.events import (
 )
 from domain.money import Money
 from domain.outcomes import Category
+from domain.values import value
 
 
 class Status(StrEnum):
@@ -72,7 +73,7 @@ class IllegalTransitionError(Exception):
     """An event does not follow from the state before it: the record or the code is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Failure:
     """Why a transaction failed, in the normalised codes that every gateway maps its own codes to."""
 
@@ -81,7 +82,7 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Transaction:
     """One deposit or withdrawal. ``version`` is the stream version of its newest event."""
 
@@ -101,7 +102,7 @@ class Transaction:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Balance:
     """A customer's balance in one currency, in minor units; neither part is ever negative."""
 
@@ -109,7 +110,7 @@ class Balance:
     reserved: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Account:
     """The state that a decision needs: version, balances, and the transactions concerned."""
 
@@ -126,7 +127,7 @@ class Account:
             raise UnknownTransactionError(transaction_id) from None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Refused:
     """The command is refused and no event is recorded. ``code`` names the problem, ``detail`` explains it to people.
 

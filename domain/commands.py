@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
+from domain.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Receive:
     """Accept a deposit or withdrawal under the new id ``transaction_id``.
 
@@ -25,7 +25,7 @@ class Receive:
     checked: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RecordSubmission:
     """Record, before the first byte is sent, that attempt number ``attempt`` (from 1) is about to be sent."""
 
@@ -33,7 +33,7 @@ class RecordSubmission:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RecordOutcome:
     """Record the outcome of a call, a lookup or a callback."""
 
@@ -41,7 +41,7 @@ class RecordOutcome:
     outcome: Approved | Declined | Unknown
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Discard:
     """End a transaction whose attempts surely never reached its gateway; ``reason`` is the operator's.
 
@@ -52,7 +52,7 @@ class Discard:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OpenReview:
     """Open a review for an operator: the outcome stays unknown, or something contradicts the record."""
 
@@ -60,7 +60,7 @@ class OpenReview:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RecordCallback:
     """Record a callback of ``gateway``: how the transaction ended, with the gateway's ``reference`` and ``money``."""
 
@@ -71,7 +71,7 @@ class RecordCallback:
     outcome: Approved | Declined
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Resolve:
     """Record the outcome that an operator confirmed elsewhere, after reviewing ``version``."""
 
@@ -81,7 +81,7 @@ class Resolve:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Adjust:
     """Correct the available balance by ``money``, which may be negative."""
 
@@ -91,7 +91,7 @@ class Adjust:
     evidence: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CloseReview:
     """Close the open review ``review_id``."""
 

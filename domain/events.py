@@ -6,7 +6,6 @@ One class serves deposits and withdrawals; the stored type carries the kind: ``D
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from domain.gateway_report import Expected, GatewayReport
 from domain.money import Money
 from domain.outcomes import Category
+from domain.values import value
 
 
 class Kind(StrEnum):
@@ -23,7 +23,7 @@ class Kind(StrEnum):
     WITHDRAWAL = "withdrawal"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Received:
     """The command is durable, and not sent yet. ``reserved``: a withdrawal took it from the available balance."""
 
@@ -35,7 +35,7 @@ class Received:
     reserved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Submitted:
     """Attempt number ``attempt`` (from 1) is about to be sent to a gateway without idempotency keys."""
 
@@ -44,7 +44,7 @@ class Submitted:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OutcomeUnknown:
     """The gateway may or may not have acted."""
 
@@ -53,7 +53,7 @@ class OutcomeUnknown:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Processed:
     """The gateway accepted the transaction under ``gateway_reference``; the final outcome follows.
 
@@ -65,7 +65,7 @@ class Processed:
     gateway_reference: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Completed:
     """Final: the money moved."""
 
@@ -73,7 +73,7 @@ class Completed:
     transaction_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Failed:
     """Final: the money surely did not move. ``gateway_reference``: from the gateway's report, if it had one."""
 
@@ -85,7 +85,7 @@ class Failed:
     gateway_reference: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class BalanceAdjusted:
     """An operator corrected the available balance by ``money``, which may be negative."""
 
@@ -95,7 +95,7 @@ class BalanceAdjusted:
     evidence: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ReviewOpened:
     """Something contradicts the record, so that an operator must review it.
 
@@ -109,7 +109,7 @@ class ReviewOpened:
     expected: Expected | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ReviewClosed:
     """An operator closed the review with ``reason``."""
 
@@ -147,7 +147,7 @@ def type_name(event: Event) -> str:
     return TYPE_NAMES[type(event), getattr(event, "kind", None)]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Recorded:
     """An event with its version in the stream and its time: the input of ``evolve``."""
 

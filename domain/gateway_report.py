@@ -6,12 +6,13 @@ All of it is text for operators. No decision depends on it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from domain.cards import masked
+from domain.values import value
 
 TEXT_MAX: Final = 255
 """Maximum number of stored characters of a member."""
@@ -30,7 +31,7 @@ class Source(StrEnum):
     LOOKUP = "lookup"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class GatewayReport:
     """The report of ``gateway`` at ``at``; None for members that are absent or not text.
 
@@ -53,7 +54,7 @@ class GatewayReport:
     body_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Expected:
     """The record of the transaction when the review was opened."""
 

@@ -6,9 +6,10 @@ Nothing here uses binary floating point: an amount comes in as text or ``Decimal
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+
+from domain.values import value
 
 MINOR_UNITS_MAX: Final = 10**12
 """The largest amount that one command may move, in minor units."""
@@ -44,7 +45,7 @@ class _NotPositiveError(MoneyError):
     """An amount is zero or less."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Money:
     """``minor`` units (cents for USD) of ``currency``. Never negative, except in an adjustment."""
 

@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from domain.values import value
 
 
 class Category(StrEnum):
@@ -20,7 +21,7 @@ class Category(StrEnum):
     SOFT = "soft"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Approved:
     """The gateway accepted the transaction under its own ``reference``; ``final`` when the money has moved."""
 
@@ -28,7 +29,7 @@ class Approved:
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Declined:
     """A well-formed answer that the money does not move. ``code`` is the normalised code.
 
@@ -41,14 +42,14 @@ class Declined:
     reference: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unknown:
     """Whether the gateway acted is not known; ``reason`` is for operators."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NotReceived:
     """Result of a lookup: the gateway has never received this transaction."""
 

@@ -133,7 +133,7 @@ class GatewayB:
             raise self._unknown(f"answered with status {response.status}")
         if response.media_type not in {"", "application/xml", "text/xml"}:
             raise self._unknown("answered with another content type than XML")
-        if response.headers.get_content_charset("utf-8") != "utf-8":
+        if response.charset not in {"", "utf-8"}:
             raise self._unknown("answered in another encoding than UTF-8")
         try:
             return parse_elements(response.body, "response")

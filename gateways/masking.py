@@ -192,7 +192,8 @@ def _masked_call(call: Callable[[], _Result], codes: _Codes) -> _Result:
 def _masked_outcome(outcome: Outcome, codes: _Codes) -> Outcome:
     match outcome:
         case Approved(reference=reference):
-            return replace(outcome, reference=codes.kept(reference))
+            shown = codes.kept(reference)
+            return outcome if shown == reference else replace(outcome, reference=shown)
         case Declined(code=code, message=message, reference=reference):
             known = None if reference is None else codes.kept(reference)
             return replace(outcome, code=masked(code), message=masked(message), reference=known)

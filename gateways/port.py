@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import NotReceived, Outcome
+from domain.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Order:
     """An order to a provider: ``kind`` for ``money``. ``transaction_id`` is its reference and idempotency key."""
 

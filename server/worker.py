@@ -1,8 +1,8 @@
 """A gunicorn worker with graceful drain and deadlines.
 
 It extends gevent's worker. It accepts waiting clients before it closes its port. Its connections have deadlines
-(``server.connections``), unreadable requests get a problem document (``server.unreadable``), and ``server.heads``
-parses heads.
+(``server.connections``), unreadable requests get a problem document (``server.unreadable``), ``server.requests`` reads
+requests, and ``server.responses`` sends responses.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Final, Protocol, TypeAlias, cast
 import gevent
 from gevent.server import StreamServer
 from gunicorn.http.message import Request
-from gunicorn.http.parser import RequestParser
 from gunicorn.workers import ggevent
 
+from server import requests
 from server.connections import ClientConnection, ConnectionPool
 from server.heads import Head
 from server.unreadable import refusal_of
@@ -68,7 +68,9 @@ class Worker(ggevent.GeventWorker):
     def run(self) -> None:
         """Serve until a signal to stop, then finish the requests in flight."""
         vars(ggevent)["StreamServer"] = _Server  # GeventWorker.run makes its servers by this name
-        RequestParser.mesg_class = Head
+        requests.install()
+        # As plain attributes: gunicorn calls a function for each use of an option, 20 for a request.
+        vars(self.cfg).update({name: option.get() for name, option in self.cfg.settings.items()})
         self._listeners = {id(one): cast("socket", _Listener(one)) for one in self.sockets}
         self._pool = ConnectionPool(int(self.worker_connections * _SOFT_LIMIT))
         super().run()

@@ -18,6 +18,7 @@ from store.port import Offload, Store, run_directly
 from store.queries import Audit, Auditable, Queries
 from store.rebuild import Rebuilding
 from store.restored import Restoring
+from store.schema_versions import MigrationResult
 
 
 class PaymentStore(Store, Queries, Auditable, Protocol):
@@ -57,8 +58,8 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def migrate(self) -> list[int]:
-        """Create the tables, or bring them to this version; returns the numbers of the migrations applied.
+    def migrate(self) -> MigrationResult:
+        """Create the tables and functions, or bring them to this version; returns what was missing or different.
 
         Safe to run twice, and at the same time in several processes. Raises SchemaError when the tables are newer.
         """

@@ -8,7 +8,7 @@ make an old event look changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -34,11 +34,12 @@ from domain.events import (
 from domain.gateway_report import Expected, GatewayReport, Source
 from domain.money import MoneyError, parse_stored
 from domain.outcomes import Category
+from domain.values import value
 from store.errors import CorruptStoreError
 from store.port import EncodedEvent, Head, StreamKey
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Metadata:
     """The origin of an event. All events that follow from one request have the same ``correlation_id``.
 
@@ -235,7 +236,7 @@ _DECODERS: Final[dict[type, Callable[[Any, Mapping[str, Any]], Event]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Body:
     """The canonical bytes of an event, read back."""
 

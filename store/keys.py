@@ -6,10 +6,12 @@ The API defines the format of a key and checks it; operators create and revoke k
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+
+from domain.values import value
 
 
 class Scope(StrEnum):
@@ -23,7 +25,7 @@ class Scope(StrEnum):
     """Operator commands: dead letters, reviews, breakers, corrections, metrics."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ApiKey:
     """A key for the check of a request; ``digest`` is the SHA-256 of its secret part."""
 
@@ -37,7 +39,7 @@ class ApiKey:
     """Seconds until it expires; None: it never expires."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NewKey:
     """A key to be added."""
 
@@ -53,7 +55,7 @@ class NewKey:
         return ListedKey(self.key_id, self.merchant, self.scopes, self.label, created_at, self.expires_at, None)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ListedKey:
     """A key as operators see it."""
 

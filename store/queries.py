@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 
 from domain.account import Balance, Status, Transaction
 from domain.events import Kind
+from domain.values import value
 from store.ids import beyond_id, lowest_id
 from store.keys import ApiKeyStore
 from store.port import GATEWAYS, DeadLetterFilter, Feed, Head, Review, StoredEvent, StreamKey, WorkItem, WorkState
@@ -44,7 +44,7 @@ class DeadLetter(NamedTuple):
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TransactionFilter:
     """A selection of transactions; None does not filter. ``created_to`` is exclusive."""
 

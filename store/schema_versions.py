@@ -5,10 +5,20 @@ Migrations are the files ``migrations/NNNN_title.sql`` of an adapter. The number
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from store.errors import SchemaError
+
+
+class MigrationResult(NamedTuple):
+    """What a migration of a database did."""
+
+    applied: Sequence[int]
+    """The numbers of the migrations applied, ascending."""
+    functions_defined: bool = False
+    """Whether it defined the functions of this version, which were missing or different."""
 
 
 def read_migrations(folder: Path) -> dict[int, str]:

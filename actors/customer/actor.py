@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, assert_never
 
-from actors.customer.batch import BATCH_MAX, Batch, Refusal, take_up
+from actors.customer.batching import BATCH_MAX, take_up
 from actors.customer.context import CustomerContext
 from actors.customer.loading import load, trimmed, wanted_for
-from actors.customer.operation import Operation
+from actors.customer.operation import Batch, Operation, Refusal
 from actors.customer.poison import PoisonMessagePolicy, mark_in_doubt, refuse
 from actors.customer.rebase import rebase
 from actors.messages import Append, Loaded, Passivate, Retry, Unanswered, Written
@@ -209,8 +209,8 @@ class CustomerStreamActor(ServiceActor):
         self._deciding = _NONE
 
     def _refuse(self, refusals: Iterable[Refusal]) -> None:
-        for command, refused in refusals:
-            command.refused(refused, self._head.version)
+        for operation, refused in refusals:
+            operation.refused(refused, self._head.version)
 
     def _not_committed(self, batch: Batch, result: Duplicate | Fenced | Unanswered) -> None:
         match result:
@@ -272,25 +272,23 @@ class CustomerStreamActor(ServiceActor):
 
     def _confirm(self, refusals: list[Refusal]) -> None:
         """Load the stream's head: the refusals hold if the stream still ends where they saw it end."""
-        self._deciding = [refusal.command for refusal in refusals]
+        self._deciding = [refusal.operation for refusal in refusals]
         self._confirming = refusals
         self._load()
 
     def _confirmed(self, refusals: Sequence[Refusal]) -> None:
-        """Answer the confirmed refusals. Those under an idempotency key are answered once they are on record."""
+        """Answer the confirmed refusals. Those with a claim are answered once it is on record."""
         assert self._account is not None
         runtime = self._context.runtime
         batch = Batch(self._stream, self._account, self._head, runtime.now(), runtime.new_id)
         batch.confirmed = True
         version = self._head.version
         batch.refusals = [
-            refusal
-            for refusal in refusals
-            if refusal.command.idempotency_key is not None and not refusal.command.may_be_stored(version)
+            refusal for refusal in refusals if refusal.operation.refusal_claim(refusal.refused, version) is not None
         ]
         batch.record_refusals()
         self._refuse(refusal for refusal in refusals if refusal not in batch.refusals)
-        self._deciding = [refusal.command for refusal in batch.refusals]
+        self._deciding = [refusal.operation for refusal in batch.refusals]
         self._append(batch)
 
     # the next step

@@ -8,10 +8,9 @@ from datetime import datetime
 from math import inf
 from typing import ClassVar, Final
 
-from actors.customer.batch import Batch
 from actors.customer.context import CustomerContext
-from actors.customer.idempotency import IdempotencyKey, replay
-from actors.customer.operation import Operation
+from actors.customer.idempotency import IdempotencyKey, claim_of, replay
+from actors.customer.operation import Batch, Operation
 from actors.replies import NotStored, Replayed, Reply, Uncertain
 from actors.runtime.actor import Future
 from domain.account import Account, Refused, UnknownTransactionError
@@ -131,8 +130,13 @@ class CommandOperation(Operation):
             assert self.answer is not None
             self.reply.set(self.answer)
 
+    def refusal_claim(self, refused: Refused, version: int) -> Claim | None:
+        """See Operation: its idempotency key, unless it may be stored as carried out."""
+        key = self.idempotency_key
+        return None if key is None or self.may_be_stored(version) else claim_of(key, self.own_id, refused)
+
     def refused(self, refused: Refused, version: int) -> None:
-        """Answer that it is refused, which the stream at ``version`` confirms."""
+        """See Operation."""
         if self.reply.done:
             return
         if self.may_be_stored(version):  # "refused" would be a guess
@@ -168,7 +172,7 @@ class CommandOperation(Operation):
         self.in_doubt, self.doubtful_at = True, version
 
     def doubt_refusal(self) -> None:
-        """Note that the record of its refusal may be stored or land later."""
+        """See Operation."""
         self.refusal_in_doubt = self.idempotency_key is not None
 
     def without_transaction(self, stream: StreamKey, context: CustomerContext) -> bool:  # noqa: ARG002

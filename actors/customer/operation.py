@@ -1,19 +1,24 @@
-"""The interface between a customer's actor and what it decides on: operations.
+"""The interface between a customer's actor and what it decides on: operations, and the batch of their decisions.
 
 An operation is a command from outside or a report about a piece of work. ``actors/operations`` has one module for each
-kind. The actor, the batch and the poison-message policy call the methods below and never test for a kind.
+kind. The actor, the batch and the poison-message policy call the methods of ``Operation`` and never test for a kind.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable
-from typing import ClassVar, Final
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from datetime import datetime
+from typing import ClassVar, Final, NamedTuple
 
-from actors.customer.batch import Batch
 from actors.customer.context import CustomerContext
-from domain.account import Account
-from store.port import Claim, Lease, StreamKey
+from domain.account import Account, Refused, Transaction, UnknownTransactionError
+from domain.commands import TransactionCommand
+from domain.events import TRANSACTION_EVENTS, Event, Recorded
+from domain.state_machine import decide, evolve
+from store.codec import Metadata, encode
+from store.port import Claim, EncodedEvent, Head, Lease, Part, Review, StreamKey, Write
+from store.projection import project_review
 
 logger: Final = logging.getLogger(__name__)
 
@@ -115,6 +120,17 @@ class Operation:
         """Whether to decide again after ``fenced_off``; ``lease`` is the present one of its work."""
         return True
 
+    def refusal_claim(self, refused: Refused, version: int) -> Claim | None:  # noqa: ARG002
+        """The claim that records its refusal at ``version`` of the stream, if a repetition must get the same answer."""
+        return None
+
+    def refused(self, refused: Refused, version: int) -> None:  # noqa: ARG002
+        """Answer that it is refused, which the stream at ``version`` confirms."""
+        raise AssertionError(f"{type(self).__name__} is never refused")
+
+    def doubt_refusal(self) -> None:
+        """Note that the record of its refusal may be stored or land later."""
+
     def not_stored(self, reason: str) -> bool:  # noqa: ARG002
         """Answer that nothing of it is stored, if that is certain; False when it is decided again."""
         return False
@@ -148,3 +164,144 @@ class Operation:
     def poisoned(self, stream: StreamKey, context: CustomerContext) -> None:
         """Answer it without a decision, and give its work back for another try."""
         raise NotImplementedError
+
+
+class Refusal(NamedTuple):
+    """An operation that is refused if the stream still ends where the decision saw it end."""
+
+    operation: Operation
+    refused: Refused
+
+
+class Batch:
+    """Takes the decisions of one operation after the other, each on the state that the ones before it leave.
+
+    ``asked``: the transactions that the newest load looked for, whether it found them or not.
+    """
+
+    def __init__(
+        self,
+        stream: StreamKey,
+        account: Account,
+        head: Head,
+        now: datetime,
+        new_id: Callable[[], str],
+        *,
+        asked: Collection[str] = (),
+    ) -> None:
+        self.stream, self.account, self.head = stream, account, head
+        self.operations: list[Operation] = []
+        """Operations whose ``after_commit`` is called once the batch is stored."""
+        self.refusals: list[Refusal] = []
+        self.confirmed = False
+        """Whether the refusals are known to hold, without a look at the stream's head."""
+        self.recorded: list[tuple[Recorded, Metadata]] = []
+        self.confirms = False
+        """Whether a commit must confirm something on record, besides the operations without a part."""
+        self.before, self.now, self._new_id, self._asked = head, now, new_id, asked
+        self._parts: list[Part] = []
+        self._sources: list[Operation] = []
+        self._transactions: dict[str, None] = {}
+        self._currencies: dict[str, None] = {}
+        self._reviews: list[Review] = []
+
+    # what operations call from ``decide``
+
+    def known(self, transaction_id: str) -> Transaction:
+        """The transaction as the batch leaves it so far. Raises UnknownTransactionError."""
+        try:
+            return self.account.transactions[transaction_id]
+        except KeyError:
+            raise UnknownTransactionError(transaction_id) from None
+
+    def looked_for(self, transaction_id: str | None) -> bool:
+        """Whether the absence of a transaction proves that it was not on record when the account was loaded."""
+        return transaction_id is None or transaction_id in self.account.transactions or transaction_id in self._asked
+
+    def decided(self, command: TransactionCommand) -> Sequence[Event]:
+        """The events of a command that cannot be refused. Raises UnknownTransactionError."""
+        decision = decide(self.account, command)
+        assert not isinstance(decision, Refused)  # only commands of clients and operators can be refused
+        return decision
+
+    def record(
+        self,
+        events: Sequence[Event],
+        metadata: Metadata,
+        event_ids: list[str],
+        *,
+        at: datetime | None = None,
+        before: Review | None = None,
+    ) -> tuple[EncodedEvent, ...]:
+        """Add ``events`` with ``event_ids`` at the time ``at`` (None: now). ``before``: the review that they close."""
+        at = self.now if at is None else at
+        encoded = []
+        for number, event in enumerate(events):
+            if number == len(event_ids):
+                event_ids.append(self._new_id())
+            recorded = Recorded(self.head.version + 1, at, event)
+            self.account = evolve(self.account, recorded)
+            done = encode(self.stream, self.head, recorded, event_ids[number], metadata)
+            self.head = Head(done.version, done.hash)
+            encoded.append(done)
+            self.recorded.append((recorded, metadata))
+            if isinstance(event, TRANSACTION_EVENTS):
+                self._transactions[event.transaction_id] = None
+            elif (review := project_review(before, recorded)) is not None:
+                self._reviews.append(review)
+        return tuple(encoded)
+
+    def add_part(self, part: Part, source: Operation) -> None:
+        """Add ``part``, which belongs to ``source``, to the write."""
+        self._parts.append(part)
+        self._sources.append(source)
+
+    def touch(self, currency: str) -> None:
+        """Add the balance in ``currency``, which an event without a transaction changed, to the write."""
+        self._currencies[currency] = None
+
+    def refuse(self, operation: Operation, refused: Refused) -> None:
+        """Refuse ``operation``, once the stream's head is confirmed."""
+        self.refusals.append(Refusal(operation, refused))
+
+    def on_commit(self, operation: Operation) -> None:
+        """Call ``operation.after_commit`` once the batch is stored.
+
+        An operation without a part of its own relies on the record, and a commit must confirm the record first.
+        """
+        self.operations.append(operation)
+
+    # what the actor calls
+
+    def record_refusals(self) -> None:
+        """Store the refusals that have a claim, so that a repetition gets the same answer."""
+        for operation, refused in self.refusals:
+            claim = operation.refusal_claim(refused, self.before.version)
+            if claim is not None:
+                self.add_part(Part(claims=(claim,)), operation)
+
+    def write(self) -> Write | None:
+        """The write of everything added; None when nothing needs to be stored.
+
+        Results of an earlier write were only read: a commit must confirm them before they are answered.
+        """
+        stored = set(map(id, self._sources))
+        confirm = self.confirms or not stored.issuperset(map(id, self.operations))
+        if not (self._parts or confirm):
+            return None
+        transactions = tuple(map(self.account.transactions.__getitem__, self._transactions))
+        currencies = {transaction.money.currency: None for transaction in transactions} | self._currencies
+        balances = self.account.balances
+        return Write(
+            self.stream,
+            self.before,
+            tuple(self._parts),
+            transactions,
+            tuple((currency, balances[currency]) for currency in currencies if currency in balances),
+            tuple(self._reviews),
+            confirm=confirm,
+        )
+
+    def source_of(self, part: int) -> Operation:
+        """The operation that part number ``part`` of the write belongs to."""
+        return self._sources[part]

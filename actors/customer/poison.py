@@ -6,9 +6,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from actors.customer.batch import Batch
 from actors.customer.context import CustomerContext
-from actors.customer.operation import Operation
+from actors.customer.operation import Batch, Operation
 from store.port import StreamKey
 
 logger: Final = logging.getLogger(__name__)
@@ -21,8 +20,8 @@ def mark_in_doubt(batch: Batch) -> None:
     """Note that ``batch`` may be stored. A load that does not find it proves nothing: it may land later."""
     for operation in batch.operations:
         operation.doubt(batch.before.version)
-    for command, _ in batch.refusals:
-        command.doubt_refusal()
+    for operation, _ in batch.refusals:
+        operation.doubt_refusal()
 
 
 def refuse(operations: Iterable[Operation], reason: str) -> list[Operation]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from actors.messages import CallResult, NotSent, NotTried, Unhandled
 from domain.account import TERMINAL, Status
 from domain.outcomes import Approved, Declined, NotReceived, Unknown
+from domain.values import value
 from store.port import Action, CloseWork, DeliveryCertainty, MoveWork, WorkError, WorkItem, WorkState
 
 DAY_S: Final = 86_400.0
@@ -17,7 +18,7 @@ ERRORS_KEPT: Final = 20
 ERROR_LENGTH_MAX: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RetryPolicy:
     """How one gateway's work is retried and looked up, from its settings; durations in seconds.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import IdempotencyKey, claim_of
+from actors.customer.operation import Batch
 from actors.replies import Adjusted
 from domain.account import Refused
 from domain.commands import Adjust

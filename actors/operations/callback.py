@@ -13,9 +13,9 @@ from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
 
-from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
+from actors.customer.operation import Batch
 from actors.customer.restored import Standing
 from actors.customer.work_operation import WorkOperation
 from actors.operations.leases import release

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final
 
-from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
+from actors.customer.operation import Batch
 from actors.replies import Closed
 from domain.account import Refused
 from domain.commands import CloseReview

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
+from actors.customer.operation import Batch
 from actors.replies import Accepted
 from domain.account import DISCARDED, Refused
 from domain.commands import Discard

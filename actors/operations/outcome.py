@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from actors.customer.batch import Batch
 from actors.customer.context import CustomerContext
+from actors.customer.operation import Batch
 from actors.customer.restored import Standing
 from actors.customer.work_operation import WorkOperation
 from actors.gateways.retry_policy import RetryPolicy, next_step, ran_a_day

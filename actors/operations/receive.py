@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import IdempotencyKey, claim_of
+from actors.customer.operation import Batch
 from actors.messages import Submit
 from actors.operations.leases import give_back
 from actors.replies import Accepted

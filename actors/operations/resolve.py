@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Self
 
-from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
+from actors.customer.operation import Batch
 from actors.replies import Accepted
 from domain.account import Refused, Status
 from domain.commands import Resolve

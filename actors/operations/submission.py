@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from actors.customer.batch import Batch
 from actors.customer.context import CustomerContext
-from actors.customer.operation import Operation
+from actors.customer.operation import Batch, Operation
 from actors.customer.restored import Standing
 from actors.customer.work_operation import WorkOperation
 from actors.gateways.breaker import Permit

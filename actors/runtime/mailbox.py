@@ -7,17 +7,15 @@ actor is never run by two threads. After a run it checks for messages again befo
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pykka import ActorDeadError
 
+from actors.runtime.dispatchers import Dispatcher
 from actors.runtime.locks import ShortLock
 
 if TYPE_CHECKING:
     from pykka._envelope import Envelope
-
-    from actors.runtime.actor import ServiceActor
-    from actors.runtime.dispatchers import Dispatcher
 
 _LOCK: Final = ShortLock()
 """One for all mailboxes, because a lock of its own takes 88 bytes in each. Nothing in the sections below waits."""
@@ -32,6 +30,16 @@ class MailboxFullError(Exception):
 
 class Pause(BaseException):
     """Leaves Pykka's receive loop between two messages. Never raised in a handler."""
+
+
+class Owner(Protocol):
+    """The actor that handles the messages of a mailbox; see ServiceActor."""
+
+    @property
+    def at_rest(self) -> bool: ...  # noqa: D102
+    def begin(self) -> None: ...  # noqa: D102
+    def handle_waiting(self) -> bool: ...  # noqa: D102
+    def end(self) -> None: ...  # noqa: D102
 
 
 class Mailbox:
@@ -54,13 +62,13 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._messages: deque[Envelope[Any]] | None = None  # none while idle: 600 bytes less in each actor
-        self._actor: ServiceActor | None = None
+        self._actor: Owner | None = None
         self._dispatcher: Dispatcher | None = None
         self._scheduled = self._started = self._closed = False
         self._left = 0
         self.capacity = 0
 
-    def bind(self, actor: ServiceActor, dispatcher: Dispatcher, capacity: int) -> None:
+    def bind(self, actor: Owner, dispatcher: Dispatcher, capacity: int) -> None:
         """Attach to ``actor`` and start it. Holds it strongly until it ends: Pykka's references do not."""
         self._actor, self._dispatcher, self.capacity = actor, dispatcher, capacity
         self._scheduled = True

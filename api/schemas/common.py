@@ -10,6 +10,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields
 from api.fields import Limit, Reason, Text
 from api.patterns import CUSTOMER_ID, GATEWAY_NAME
 from api.problems import invalid
+from api.schemas.loading import RequestSchema
 from api.screening.names import printable_errors, refuse_flood
 
 AMOUNT: Final = r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"
@@ -69,7 +70,7 @@ def customer_filter() -> Text:
     return Text(CUSTOMER_ID, CUSTOMER_ID_WRONG, metadata={"description": "Select this customer only."})
 
 
-class OperatorCommandSchema(Schema):
+class OperatorCommandSchema(RequestSchema):
     """The body of a command of an operator, who must state a reason."""
 
     class Meta:
@@ -80,7 +81,7 @@ class OperatorCommandSchema(Schema):
     reason = Reason(required=True, metadata={"description": "The reason, kept on record."})
 
 
-class PageSchema(Schema):
+class PageSchema(RequestSchema):
     """The query of a list."""
 
     limit = Limit(metadata={"description": "The largest number of items on a page."})

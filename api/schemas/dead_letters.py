@@ -19,6 +19,7 @@ from api.schemas.common import (
     time,
     time_or_null,
 )
+from api.schemas.loading import RequestSchema
 from api.views import LETTER_STATES
 from store.port import WorkState
 
@@ -73,7 +74,7 @@ class DeadLettersQuery(PageSchema):
     state = _state_filter()
 
 
-class RetrySchema(Schema):
+class RetrySchema(RequestSchema):
     """The body of a retry of many dead letters; without any field it selects all."""
 
     class Meta:

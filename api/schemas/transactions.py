@@ -28,6 +28,7 @@ from api.schemas.common import (
     text_or_null,
     time,
 )
+from api.schemas.loading import RequestSchema
 from api.screening.names import printable_errors, refuse_flood
 from domain.account import Status
 from domain.events import Kind
@@ -37,7 +38,7 @@ from domain.outcomes import Category
 _NEW_CUSTOMER_ID_WRONG: Final = f'{CUSTOMER_ID_WRONG}; not "." or "..", which clients remove from paths.'
 
 
-class CommandSchema(Schema):
+class CommandSchema(RequestSchema):
     """The body of a deposit or withdrawal."""
 
     class Meta:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from domain.account import Account, Balance, Transaction
 from domain.gateway_report import Expected, GatewayReport
+from domain.values import value
 from store.port.streams import EncodedEvent, Head, StoredEvent, StreamKey
 from store.port.work import Fence, WorkChange
 
@@ -25,7 +25,7 @@ class Claim(NamedTuple):
         return f"Claim({self.scope!r}, {self.key!r})"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Part:
     """What one command adds to a write."""
 
@@ -35,7 +35,7 @@ class Part:
     work: tuple[WorkChange, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Review:
     """A contradiction of the record, for operators. ``said``, ``expected``: see ``ReviewOpened``."""
 
@@ -49,7 +49,7 @@ class Review:
     expected: Expected | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Write:
     """The parts of several commands of one customer, stored whole or not at all, and the read rows after them.
 

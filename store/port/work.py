@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import NamedTuple, Protocol
 
 from domain.account import Transaction
+from domain.values import value
 from store.port.streams import StreamKey
 
 
@@ -54,7 +54,7 @@ class WorkError(NamedTuple):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class OpenWork:
     """Open a piece of work with token 1, leased to ``owner`` at once, or queued when ``owner`` is None.
 
@@ -71,7 +71,7 @@ class OpenWork:
     payload: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MoveWork:
     """Continue a piece of work: it is due again ``delay_s`` from now, and its token goes up by one.
 
@@ -87,7 +87,7 @@ class MoveWork:
     certainty: DeliveryCertainty = DeliveryCertainty.NOT_SENT
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CloseWork:
     """Finish a piece of work."""
 
@@ -104,7 +104,7 @@ class Fence(NamedTuple):
     token: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class WorkItem:
     """A piece of work that is leased to the caller under ``token``."""
 

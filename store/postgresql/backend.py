@@ -22,6 +22,7 @@ from store.postgresql.sessions import audit_settings
 from store.queries import Audit
 from store.rebuild import Rebuilding
 from store.restored import Restoring
+from store.schema_versions import MigrationResult
 
 
 class PostgresqlBackend(Backend):
@@ -39,7 +40,7 @@ class PostgresqlBackend(Backend):
         """See ``Backend``."""
         return PostgresqlStore(self._url)
 
-    def migrate(self) -> list[int]:
+    def migrate(self) -> MigrationResult:
         """See ``Backend``."""
         return migrate(self._url)
 

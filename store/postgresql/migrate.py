@@ -15,7 +15,7 @@ from store.errors import SchemaError
 from store.postgresql.failures import translation
 from store.postgresql.functions import apply_functions, check_functions
 from store.postgresql.sessions import Session, connection_settings
-from store.schema_versions import read_migrations, refuse_newer, refuse_older
+from store.schema_versions import MigrationResult, read_migrations, refuse_newer, refuse_older
 
 SERVICE_ROLE: Final = "payments_service"
 """The role that gets the least rights that the service needs, if a role of this name exists."""
@@ -41,17 +41,16 @@ LIMIT 1
 """
 
 
-def migrations(folder: Path = _HERE / "migrations") -> dict[int, str]:
+def migrations() -> dict[int, str]:
     """The scripts by their numbers, which are 1, 2, 3 and so on."""
-    return read_migrations(folder)
+    return read_migrations(_HERE / "migrations")
 
 
-def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: str = SERVICE_ROLE) -> list[int]:
+def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: str = SERVICE_ROLE) -> MigrationResult:
     """Apply the missing migrations, define changed functions, and give ``service_role`` its rights, in one transaction.
 
-    Returns the numbers of the migrations applied. Concurrent calls are safe: one migrates and the others wait. With
-    ``scripts`` these are the migrations, and the functions are theirs alone. Raises SchemaError for a database of a
-    newer version.
+    Concurrent calls are safe: one migrates and the others wait. With ``scripts`` these are the migrations, and the
+    functions are theirs alone. Raises SchemaError for a database of a newer version.
     """
     known, scripts = scripts is None, migrations() if scripts is None else scripts
     # No limit for a statement: an index over a large table takes long.
@@ -65,10 +64,9 @@ def migrate(url: str, scripts: dict[int, str] | None = None, *, service_role: st
         for number in missing:
             session.execute(scripts[number])
             session.execute("INSERT INTO schema_migrations (number) VALUES (%s)", (number,))
-        if known:
-            apply_functions(session)
+        functions_defined = known and apply_functions(session)
         _give_rights(session, service_role)
-    return missing
+    return MigrationResult(missing, functions_defined)
 
 
 def check_schema(url: str) -> None:

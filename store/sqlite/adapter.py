@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import apsw
 
@@ -36,6 +37,9 @@ from store.sqlite.lock import StoreLock
 from store.sqlite.queries import SqliteQueries
 from store.sqlite.write_connection import WriteConnection
 
+_READERS: Final = 4
+"""Connections that read, beside the one that writes."""
+
 
 class SqliteStore(SqliteQueries):
     """Implements ``store.port.Store`` and ``store.queries.Auditable`` in addition to the queries.
@@ -53,7 +57,6 @@ class SqliteStore(SqliteQueries):
         clock: Callable[[], datetime],
         offload: Offload = run_directly,
         synchronous: str = "FULL",
-        readers: int = 4,
         vfs: str | None = None,
         lock: StoreLock | None = None,
     ) -> None:
@@ -68,7 +71,7 @@ class SqliteStore(SqliteQueries):
         except BaseException:
             self._writer.close()
             raise
-        super().__init__(Readers(self._writer.open_reader, readers, self._writer.guard.check_database), clock)
+        super().__init__(Readers(self._writer.open_reader, _READERS, self._writer.guard.check_database), clock)
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See ``store.port.Store``; one COMMIT for all."""

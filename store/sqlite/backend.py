@@ -16,6 +16,7 @@ from store.port import Offload, run_directly
 from store.queries import Audit
 from store.rebuild import Rebuilding
 from store.restored import Restoring
+from store.schema_versions import MigrationResult
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.audit import open_audit
 from store.sqlite.backup import copy
@@ -53,9 +54,9 @@ class SqliteBackend(Backend):
         """See ``Backend``."""
         return SqliteStore(self._path, clock=clock, offload=offload, lock=self._lock)
 
-    def migrate(self) -> list[int]:
+    def migrate(self) -> MigrationResult:
         """See ``Backend``."""
-        return migrate(self._path)
+        return MigrationResult(migrate(self._path))
 
     def lock(
         self, *, sleep: Callable[[float], None], on_wait: Callable[[], None] = lambda: None

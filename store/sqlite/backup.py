@@ -8,7 +8,6 @@ longer, because it rebuilds every table and index.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +18,14 @@ from store.sqlite.command_connections import reading
 from store.sqlite.failures import translation
 
 _PAGES: Final = 2_000
-"""Pages per step. Between steps Ctrl-C is handled and progress is reported."""
+"""Pages per step. Between steps Ctrl-C is handled."""
 
 
-def copy(path: Path, target: Path, on_pages: Callable[[int, int], None] = lambda _done, _of: None) -> None:
+def copy(path: Path, target: Path) -> None:
     """Copy the present database to ``target``, which must not exist.
 
-    The copy is on disk when this returns. ``on_pages`` receives the copied and the total pages. Raises StoreError, also
-    when the database itself is an earlier copy without its log.
+    The copy is on disk when this returns. Raises StoreError, also when the database itself is an earlier copy without
+    its log.
     """
     with reading(path) as (source, missing):
         if missing is not None:
@@ -38,7 +37,7 @@ def copy(path: Path, target: Path, on_pages: Callable[[int, int], None] = lambda
         except OSError as error:
             raise StoreError(f"{target} cannot be made: {error.strerror}") from error
         with translation(target):
-            _copy(source, target, on_pages)
+            _copy(source, target)
     try:
         _sync(target)
         _sync(target.parent)
@@ -46,13 +45,13 @@ def copy(path: Path, target: Path, on_pages: Callable[[int, int], None] = lambda
         raise StoreError(f"{target} cannot be synced: {error.strerror}") from error
 
 
-def _copy(source: apsw.Connection, target: Path, on_pages: Callable[[int, int], None]) -> None:
+def _copy(source: apsw.Connection, target: Path) -> None:
     connection = apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.pragma("synchronous", "OFF")  # no reader needs the copy before it is synced as a whole
         with connection.backup("main", source, "main") as backup:
             while not backup.step(_PAGES):
-                on_pages(backup.page_count - backup.remaining, backup.page_count)
+                pass
         # A single file without a log, which is readable even on read-only media.
         connection.pragma("journal_mode", "DELETE")
         connection.pragma("application_id", 0)  # no service has the copy open

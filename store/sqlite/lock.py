@@ -54,7 +54,6 @@ class StoreLock:
         *,
         sleep: Callable[[float], None],
         on_wait: Callable[[], None] = lambda: None,
-        poll_s: float = _POLL_S,
     ) -> Self:
         """Wait until no other process holds the lock of ``database``; ``on_wait`` is called once if one does.
 
@@ -70,7 +69,7 @@ class StoreLock:
             if not waited:
                 waited = True
                 on_wait()
-            sleep(poll_s)
+            sleep(_POLL_S)
 
     @classmethod
     def _try_acquire(cls, database: Path) -> Self | None:

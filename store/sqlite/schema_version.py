@@ -12,9 +12,9 @@ from store.schema_versions import read_migrations, refuse_newer, refuse_older
 _FOLDER: Final = Path(__file__).with_name("migrations")
 
 
-def migrations(folder: Path = _FOLDER) -> dict[int, str]:
+def migrations() -> dict[int, str]:
     """Return the scripts by their numbers. Raises SchemaError unless these are 1, 2, 3 and so on."""
-    return read_migrations(folder)
+    return read_migrations(_FOLDER)
 
 
 def version_of(connection: apsw.Connection, scripts: dict[int, str]) -> int:

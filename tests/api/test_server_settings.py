@@ -88,8 +88,8 @@ def hostile_url(server: EmbeddedServer, request: pytest.FixtureRequest) -> Itera
 
 def test_every_route_and_command_works_with_any_defaults(hostile_url: str) -> None:
     """All steps work with these defaults: the first migration, all routes, verify, rebuild and API keys."""
-    assert migrate(hostile_url)[0] == 1
-    assert migrate(hostile_url) == []
+    assert migrate(hostile_url).applied[0] == 1
+    assert migrate(hostile_url) == ([], False)
     with living_on(lambda _: PostgresqlStore(hostile_url)) as live:
         api = Api(live)
         for route in ROUTES:

@@ -21,7 +21,7 @@ def test_transactions(shell: Shell, service: Installation) -> None:
     assert listed == service.get("/v1/transactions").body["items"]
     one = listed[0]
     assert shell.json("transactions", "list", "--gateway", one["gateway"], "--type", "deposit")[0] == one
-    assert shell.json("transactions", "list", "--customer", "nobody") == []
+    assert shell.json("transactions", "list", "--customer", "absent") == []
     assert shell.json("transactions", "show", one["transaction_id"]) == [one]
     heading, *lines = shell("transactions", "list").splitlines()
     assert heading.split()[:3] == ["TRANSACTION", "TYPE", "STATUS"]
@@ -168,9 +168,9 @@ def test_a_review_shows_the_report_and_the_record(shell: Shell, service: Install
 def test_callbacks(shell: Shell, service: Installation) -> None:
     """Callbacks that wait for their transaction are listed, for all gateways or one, and shown."""
     assert shell("callbacks", "list", "--gateway", "gatewayA") == ""
-    call_back(service, "evt-cli-2", status="completed", reference="nobody", amount="1.00", currency="USD")
+    call_back(service, "evt-cli-2", status="completed", reference="absent", amount="1.00", currency="USD")
     (one,) = shell.json("callbacks", "list", "--gateway", "gatewayB")
-    assert (one["event_id"], one["reference"], one["amount"]) == ("evt-cli-2", "nobody", "1.00")
+    assert (one["event_id"], one["reference"], one["amount"]) == ("evt-cli-2", "absent", "1.00")
     assert shell.json("callbacks", "show", one["id"])[0]["event_id"] == "evt-cli-2"
     heading, line = shell("callbacks", "list").splitlines()
     assert heading.split()[:2] == ["CALLBACK", "GATEWAY"]

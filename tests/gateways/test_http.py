@@ -28,7 +28,7 @@ def test_the_request_is_sent_as_given(client: Client, peer: Peer) -> None:
     """Method, path below the URL's own, headers and body are sent as given, and the response is read completely."""
     peer.behave = answers(201, b'{"b": 2}', X_Extra="yes")
     answer = client(f"{peer.url}/v1/").request("POST", "/deposits", {"Idempotency-Key": "k-1"}, b'{"a": 1}')
-    assert (answer.status, answer.body, answer.headers["x-extra"]) == (201, b'{"b": 2}', "yes")
+    assert (answer.status, answer.body, answer.headers.get_all("X-extra")) == (201, b'{"b": 2}', ["yes"])
     request = peer.requests[0]
     assert (request.method, request.path, request.body) == ("POST", "/v1/deposits", b'{"a": 1}')
     assert request.headers == {
@@ -72,7 +72,7 @@ def test_connections_are_bounded(client: Client, peer: Peer) -> None:
 def test_waiting_for_a_free_connection_counts(client: Client, peer: Peer) -> None:
     """A call that finds no free connection within its deadline was not sent."""
     transport = client(peer.url, SHORT_DEADLINE_S, max_concurrent=1)
-    transport._slots.acquire()  # like a long call
+    transport._pool.acquire(0)  # like a long call
     started = time.monotonic()
     with pytest.raises(NotSentError, match=r"no free connection within 0\.3 s"):
         post(transport)

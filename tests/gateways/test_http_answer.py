@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http.client import HTTPMessage
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.outcomes import OutcomeUnknownError
-from gateways.http import RESPONSE_BYTES_MAX, HttpClient, Response
+from gateways.http import RESPONSE_BYTES_MAX, Headers, HttpClient, Response
 from tests.effort import examples
 from tests.gateways.peer import Behave, Peer, answers, drips, sends, sends_and_closes
 from tests.gateways.transport import SHORT_DEADLINE_S, Client
@@ -25,6 +24,20 @@ PROPER = {
     "close": (OK + b"Content-Length: 2\r\nConnection: x, Close\r\n\r\nhi", 200, b"hi", False),
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi", False),
     "no content": (b"HTTP/1.1 204 \r\n\r\n", 204, b"", True),
+    "no content, but a length": (b"HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", 204, b"", False),
+    "not modified": (b"HTTP/1.1 304 No\r\n\r\n", 304, b"", True),
+    "close in another header": (
+        OK + b"Connection: x\r\nContent-Length: 2\r\nconnection: CLOSE \r\n\r\nhi",
+        200,
+        b"hi",
+        False,
+    ),
+    "an option that only contains close": (
+        OK + b"Content-Length: 2\r\nConnection: closet\r\n\r\nhi",
+        200,
+        b"hi",
+        True,
+    ),
     "no reason": (b"HTTP/1.1 503\r\nContent-Length: 0\r\n\r\n", 503, b"", True),
     "go on": (b"HTTP/1.1 100 Go on\r\nX: y\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nhi", 200, b"hi", True),
     "chunks": (
@@ -55,7 +68,12 @@ def test_proper_answers_are_read(
 
 @pytest.mark.parametrize(
     "data",
-    [OK + b"Content-Length: 2\r\n\r\nhi!", CHUNKED + b"2\r\nhi\r\n0\r\n\r\nX", b"HTTP/1.1 204 None\r\n\r\n0\r\n\r\n"],
+    [
+        OK + b"Content-Length: 2\r\n\r\nhi!",
+        b"HTTP/1.1 204 None\r\nTransfer-Encoding: chunked\r\n\r\n",
+        CHUNKED + b"2\r\nhi\r\n0\r\n\r\nX",
+        b"HTTP/1.1 204 None\r\n\r\n0\r\n\r\n",
+    ],
 )
 def test_bytes_beyond_an_answer_end_its_connection(client: Client, peer: Peer, data: bytes) -> None:
     """The response counts, but additional bytes are not taken for the beginning of the next response."""
@@ -99,6 +117,24 @@ AMBIGUOUS = {
     "a chunk longer than its size": CHUNKED + b"1\r\nhi\r\n0\r\n\r\n",
     "a chunk that fills the memory": CHUNKED + b"7fffffffffffffff\r\nhi",
     "a chunk beyond any memory": CHUNKED + b"f" * 60_000 + b"\r\nhi",
+    "chunks in HTTP/1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a chunk's size with a sign": CHUNKED + b"+2\r\nhi\r\n0\r\n\r\n",
+    "a chunk's size for Python alone": CHUNKED + b"0x2\r\nhi\r\n0\r\n\r\n",
+    "a chunk's size with a space before it": CHUNKED + b" 2\r\nhi\r\n0\r\n\r\n",
+    "a chunk's size with a space after it": CHUNKED + b"2 \r\nhi\r\n0\r\n\r\n",
+    "a chunk that ends without CR": CHUNKED + b"2\r\nhi\n0\r\n\r\n",
+    "a chunk's line that ends without CR": CHUNKED + b"2\nhi\r\n0\r\n\r\n",
+    "a control character in a chunk's extension": CHUNKED + b"2;a\x00\r\nhi\r\n0\r\n\r\n",
+    "a chunk shorter than its size": CHUNKED + b"3\r\nhi\r\n0\r\n\r\n",
+    "a trailer without colon": CHUNKED + b"2\r\nhi\r\n0\r\nno colon\r\n\r\n",
+    "a trailer that continues": CHUNKED + b"2\r\nhi\r\n0\r\nX: y\r\n z\r\n\r\n",
+    "trailers without end": CHUNKED + b"0\r\n" + b"X: y\r\n" * RESPONSE_BYTES_MAX,
+    "a header that continues": OK + b"Content-Length: 2\r\nX: y\r\n z\r\n\r\nhi",
+    "a space before the colon": OK + b"Content-Length : 2\r\n\r\nhi",
+    "lines that end without CR": OK.replace(b"\r", b"") + b"Content-Length: 2\n\nhi",
+    "the coding none": OK + b"Transfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nhi",
+    "an empty coding and a length": OK + b"Transfer-Encoding:\r\nContent-Length: 2\r\n\r\nhi",
+    "the same length twice": OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
     "chunks without end": CHUNKED + b"1000\r\n%s\r\n" % (b"x" * 4096) * 16,
     "a header without end": OK + b"X: " + b"x" * RESPONSE_BYTES_MAX,
     "going on without end": b"HTTP/1.1 100 Go on\r\n\r\n" * 4000,
@@ -112,7 +148,7 @@ def test_an_ambiguous_answer_is_unknown(client: Client, peer: Peer, data: bytes)
     transport = client(peer.url)
     with pytest.raises(OutcomeUnknownError):
         transport.request("GET", "/", {})
-    assert not transport._idle
+    assert not transport._pool._idle
     assert len(peer.requests) == 1
 
 
@@ -169,7 +205,4 @@ def test_any_bytes_are_an_answer_or_unknown(start: bytes, rest: bytes) -> None:
 )
 def test_media_type(headers: list[str], media_type: str) -> None:
     """The media type is the content type without its parameters, in lower case. Two content types give none."""
-    message = HTTPMessage()
-    for each in headers:
-        message["content-type"] = each
-    assert Response(200, message, b"").media_type == media_type
+    assert Response(200, Headers({"content-type": headers}), b"").media_type == media_type

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import builtins
-import http.client
 import socket
 import ssl
 
 import pytest
 
 from domain.outcomes import GatewayError, NotSentError, OutcomeUnknownError
-from gateways import connection
-from gateways import http as transport_module
-from gateways.connection import TransportError, Wire
-from gateways.http import FOREIGN_ERRORS, HttpClient, translated
-from tests.gateways.peer import (
-    Peer,
-)
+from gateways.http import HttpClient, addresses, connection, deadlines, pool
+from gateways.http import client as client_module
+from gateways.http.connection import Connection
+from gateways.http.deadlines import Deadline, Deadlines
+from gateways.http.errors import FOREIGN_ERRORS, TransportError, translated
+from gateways.http.request import RequestEncoder
+from tests.gateways.peer import Peer
 from tests.gateways.transport import Client, post
 
 
@@ -26,7 +25,7 @@ def descendants(of: type[BaseException]) -> set[type[BaseException]]:
 
 
 # The modules that the transport uses. Errors of other loaded modules cannot be raised there.
-MODULES = {"builtins", "socket", "ssl", "select", "http.client", "gateways.connection"}
+MODULES = {"builtins", "socket", "ssl", "concurrent.futures", "gateways.http.errors"}
 FOREIGN = sorted(
     {each for root in FOREIGN_ERRORS for each in descendants(root) if each.__module__ in MODULES},
     key=lambda each: (each.__module__, each.__qualname__),
@@ -34,14 +33,14 @@ FOREIGN = sorted(
 
 
 def test_the_enumeration_is_complete() -> None:
-    """The foreign errors include those of the network, TLS, name resolution, ``http.client`` and the transport."""
+    """The foreign errors include those of the network, TLS, name resolution, threads and the transport."""
     for each in (TimeoutError, ConnectionResetError, BrokenPipeError, socket.gaierror, socket.herror, ssl.SSLError):
         assert each in FOREIGN
     for other in (ssl.SSLCertVerificationError, ssl.SSLEOFError, UnicodeError, UnicodeEncodeError, TransportError):
         assert other in FOREIGN
-    for module in (builtins, socket, ssl, http.client, connection, transport_module):
+    for module in (builtins, socket, ssl, addresses, client_module, connection, deadlines, pool):
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, OSError | http.client.HTTPException):
+            if isinstance(value, type) and issubclass(value, OSError | TransportError):
                 assert value in FOREIGN
 
 
@@ -60,10 +59,13 @@ def test_every_foreign_error_has_one_meaning(
         raise error
 
     for where, name, meaning in [
-        (transport_module, "connect", NotSentError),
-        (Wire, "start", NotSentError),
-        (Wire, "flush_request", OutcomeUnknownError),
-        (connection._Stream, "readinto", OutcomeUnknownError),
+        (client_module, "connect", NotSentError),
+        (RequestEncoder, "encode", NotSentError),
+        (Deadlines, "begin", NotSentError),
+        (Deadline, "guard", NotSentError),
+        (Connection, "start", NotSentError),
+        (Connection, "exchange", OutcomeUnknownError),
+        (Connection, "_receive", OutcomeUnknownError),
     ]:
         with monkeypatch.context() as patch:
             patch.setattr(where, name, fail)
@@ -71,7 +73,7 @@ def test_every_foreign_error_has_one_meaning(
                 post(transport)
             assert caught.value.__cause__ is (error if isinstance(error, OSError | TransportError) else None)
             assert caught.value.__context__ is None
-        assert not transport._idle
+        assert not transport._pool._idle
     assert post(transport) == 200
 
 
@@ -81,7 +83,13 @@ class KilledError(BaseException):
 
 @pytest.mark.parametrize(
     ("where", "name"),
-    [(transport_module, "connect"), (Wire, "start"), (Wire, "flush_request"), (connection._Stream, "readinto")],
+    [
+        (client_module, "connect"),
+        (Deadline, "guard"),
+        (Connection, "start"),
+        (Connection, "exchange"),
+        (Connection, "_receive"),
+    ],
 )
 def test_a_killed_call_leaves_no_connection(
     client: Client, peer: Peer, where: object, name: str, monkeypatch: pytest.MonkeyPatch
@@ -96,7 +104,7 @@ def test_a_killed_call_leaves_no_connection(
         patch.setattr(where, name, fail)
         with pytest.raises(KilledError):
             post(transport)
-    assert not transport._idle
+    assert not transport._pool._idle
     assert post(transport) == 200
 
 
@@ -107,7 +115,8 @@ def test_a_killed_call_leaves_no_connection(
         (TimeoutError("timed out"), "TimeoutError: timed out"),
         (OSError(), "OSError"),
         (TransportError("the answer is too large"), "TransportError: the answer is too large"),
-        (http.client.BadStatusLine("4111111111111111"), "BadStatusLine"),
+        (UnicodeError("4111111111111111"), "UnicodeError"),
+        (RuntimeError("4111111111111111"), "RuntimeError"),
         (ValueError("Invalid header value b's3cr3t'"), "ValueError"),
     ],
 )

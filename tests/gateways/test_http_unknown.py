@@ -137,9 +137,9 @@ def test_connections_that_are_no_longer_needed_are_closed(client: Client, peer: 
     peer.behave = lambda exchange: (together.wait(5), answers(200, b"{}")(exchange))[1]
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(lambda _: post(transport), range(3)))
-    assert len(transport._idle) == 3
+    assert len(transport._pool._idle) == 3
     peer.behave = answers(200, b"{}")
     for _ in range(2):
         now[0] += IDLE_S_MAX - 0.1
         post(transport)
-    assert (len(transport._idle), peer.connections) == (1, 3)
+    assert (len(transport._pool._idle), peer.connections) == (1, 3)

@@ -1,7 +1,7 @@
-"""A PostgreSQL server out of a Python package, in a folder of its own: started, stopped, killed and started again.
+"""A PostgreSQL server from a Python package, in a folder of its own. Tests start, stop and kill it.
 
-PostgreSQL refuses to be started by root; then it runs as a user without any rights. It ends when the tests end,
-however they do.
+PostgreSQL refuses to be started by root; then it runs as a user without any rights. It ends with the process that
+started it, also when that process is killed.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class EmbeddedServer:
         self.start()
 
     def url(self, database: str = "postgres") -> str:
-        """Where ``database`` is to be found, whether the server runs or not."""
+        """The URL of ``database``, whether the server runs or not."""
         return f"postgresql://postgres@{_HOST}:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start on the data that are there, and wait until somebody answers."""
+        """Start on the existing data, and wait until the server answers."""
         settings = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         self._process = process = self._program("postgres", *settings)
         deadline = time.monotonic() + PATIENCE_S
@@ -87,7 +87,7 @@ class EmbeddedServer:
         self._end(signal.SIGQUIT)
 
     def stop(self) -> None:
-        """Shut down as ``fast`` does: whoever is connected is cut off, and the data are left tidy."""
+        """Shut down as ``fast`` does: sessions are disconnected, and no recovery is needed at the next start."""
         self._end(signal.SIGINT)
 
     def _end(self, signum: signal.Signals) -> None:
@@ -103,7 +103,7 @@ class EmbeddedServer:
                 admin.execute(statement.encode())
 
     def set(self, name: str, value: str) -> None:
-        """Change a setting of the server now; sessions hear of it as soon as they are asked something."""
+        """Change a setting of the server now; a session applies it before its next statement."""
         self.order(f"ALTER SYSTEM SET {name} = '{value}'", "SELECT pg_reload_conf()")
 
     def _initialise(self, primary: EmbeddedServer | None) -> None:
@@ -125,7 +125,7 @@ class EmbeddedServer:
 
 @contextmanager
 def embedded_server(*, durable: bool, primary: EmbeddedServer | None = None) -> Iterator[EmbeddedServer]:
-    """A server that is gone after the block, and its data with it."""
+    """A server that is removed with its data after the block."""
     with tempfile.TemporaryDirectory(prefix="payments-postgresql-") as folder:
         server = EmbeddedServer(Path(folder), durable=durable, primary=primary)
         try:
@@ -135,7 +135,7 @@ def embedded_server(*, durable: bool, primary: EmbeddedServer | None = None) -> 
 
 
 def answers(url: str) -> bool:
-    """Whether a server answers there now."""
+    """Whether a server answers at ``url`` now."""
     with suppress(psycopg.OperationalError):
         psycopg.connect(url, connect_timeout=2).close()
         return True

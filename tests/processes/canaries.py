@@ -18,7 +18,7 @@ _COMMON: Final = "493281746052"
 SHOWN: Final = f"{_COMMON[:6]}******"
 """The beginning of a masked card number."""
 
-CVV: Final = "cvv-of-nobody-7391"
+CVV: Final = "cvv-of-no-card-7391"
 API_KEY: Final = "pgw_canarycanary2_Xq7LwV2tR9bN4mKs8dFh3jPzYa5Cg6Ue7Wk8Mn2Hv3T"
 _KEY: Final = b"callbacks-of-a-canary-6152"
 WEBHOOK_SECRET: Final = f"whsec_{base64.b64encode(_KEY).decode()}"

@@ -156,7 +156,7 @@ def test_incomplete_requests(port: int) -> None:
 
 REFUSED = {
     "404": ("POST", "/nowhere", 404),
-    "404 of an id": ("POST", "/v1/dead-letters/nobody/discard", 404),
+    "404 of an id": ("POST", "/v1/dead-letters/absent/discard", 404),
     "405": ("PUT", "/healthz", 405),
     "a strange method": ("BREW", "/v1/deposit", 405),
     "401": ("POST", "/v1/callbacks/gatewayA", 401),

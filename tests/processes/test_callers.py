@@ -118,8 +118,8 @@ def test_merchants_are_separate(installation: Installation) -> None:
     for mine, others in (("acme", "globex"), ("globex", "acme")):
         key = keys[mine]
         theirs = ask(installation, f"/v1/transactions/{ids[others]}", key)
-        nobodys = ask(installation, "/v1/transactions/019ab000-0000-7000-8000-000000000000", key)
-        assert (theirs.status, theirs.body) == (nobodys.status, nobodys.body)
+        absent = ask(installation, "/v1/transactions/019ab000-0000-7000-8000-000000000000", key)
+        assert (theirs.status, theirs.body) == (absent.status, absent.body)
         assert theirs.status == 404
         transactions = ask(installation, "/v1/transactions", key).body["items"]
         assert [it["transaction_id"] for it in transactions] == [ids[mine]]

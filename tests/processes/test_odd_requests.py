@@ -21,7 +21,7 @@ NUMBERS = count(1)
 CHANGES_NOTHING = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/swagger/index.html", "/swagger/index.css")
 READS = (
     *("/v1/transactions", "/v1/events?wait=20&after=latest", "/v1/gateways", "/v1/gateways/gatewayA", "/v1/reviews"),
-    *("/v1/dead-letters", "/v1/customers/nobody", "/v1/customers/nobody/events", "/v1/transactions/nobody"),
+    *("/v1/dead-letters", "/v1/customers/absent", "/v1/customers/absent/events", "/v1/transactions/absent"),
     *("/", "/swagger", "/nowhere", "/v1/deposit"),
 )
 NOT_COMPARED = {"x-request-id", "date"}

@@ -59,7 +59,7 @@ class Callbacks:
             case 2:
                 return Delivery(gateway, self._event_id(), self._chance.choice(UNREADABLE))
             case 3:
-                return self._letter(gateway, {**said, "reference": f"nobody-{next(self._numbers)}"})
+                return self._letter(gateway, {**said, "reference": f"absent-{next(self._numbers)}"})
             case 4:
                 another = self._chance.choice([each for each in self._gateways if each != gateway])
                 return self._letter(another, said)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 import types
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
@@ -18,6 +21,7 @@ from store.backend import Backend
 from store.backends import BACKENDS, backend_of
 from store.errors import NotSupportedError, StoreError
 from store.sqlite.connection import IN_USE
+from tests.postgresql.servers import new_database
 from tests.store import conftest
 from tests.store.builders import Clock
 from tests.store.conftest import Fixture
@@ -47,9 +51,10 @@ def scratch(monkeypatch: pytest.MonkeyPatch) -> type[Backend]:
     module = types.ModuleType("store.scratch.backend")
     exec(compile(block("`store/scratch/backend.py`:"), "docs/adding-a-store.md", "exec"), vars(module))  # noqa: S102
     backend: type[Backend] = module.ScratchBackend
-    ((scheme, name),) = re.findall(r'^    "(\w+)": (\w+),$', block("In `BACKENDS`"), re.MULTILINE)
-    assert name == backend.__name__
-    monkeypatch.setitem(BACKENDS, scheme, backend)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    ((scheme, name),) = re.findall(r'^    "(\w+)": "(\S+)",$', block("In `BACKENDS`"), re.MULTILINE)
+    assert name == f"{module.__name__}:{backend.__name__}"
+    monkeypatch.setitem(BACKENDS, scheme, name)
     return backend
 
 
@@ -73,6 +78,42 @@ def test_the_store_of_a_url_is_the_registered_one(tmp_path: Path, scratch: type[
     backend.migrate()
     with backend.audit() as audit:
         assert list(audit.streams()) == []
+
+
+def test_an_entry_of_the_table_names_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every entry leads to a backend; one that names something else is reported as such."""
+    for scheme in BACKENDS:
+        assert isinstance(backend_of(f"{scheme}:///payments", root=Path("/")), Backend)
+    monkeypatch.setitem(BACKENDS, "odd", "store.errors:StoreError")
+    with pytest.raises(TypeError, match=r"store\.errors:StoreError is not a Backend"):
+        backend_of("odd://", root=Path("/"))
+
+
+DRIVERS_OF_A_SERVICE: Final = """
+import sys
+from falcon.testing import TestClient
+import wsgi
+wsgi.service.start(lambda: 0)
+print(TestClient(wsgi.app).simulate_get("/v1/customers/nobody").status_code)
+wsgi.service.stop()
+print(*sorted({"apsw", "psycopg", "psycopg_pool"} & sys.modules.keys()))
+"""
+
+
+def drivers_of_a_service(url: str) -> list[str]:
+    """The lines that such a service prints: the status of a read, and the drivers that it has imported."""
+    command = [sys.executable, "-c", DRIVERS_OF_A_SERVICE]
+    environ = {**os.environ, "PAYMENTS_DATABASE_URL": url}
+    done = subprocess.run(command, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.splitlines()
+
+
+def test_a_service_imports_its_own_driver_only(tmp_path: Path, postgresql_url: str) -> None:
+    """A service that has started and has read from its database has imported no other driver."""
+    assert drivers_of_a_service(f"sqlite:///{tmp_path}/payments.db") == ["404", "apsw"]
+    with new_database(postgresql_url) as url:
+        backend_of(url, root=CHECKOUT).migrate()
+        assert drivers_of_a_service(url) == ["404", "psycopg psycopg_pool"]
 
 
 def test_an_unknown_url_names_all_forms() -> None:

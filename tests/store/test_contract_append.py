@@ -136,7 +136,7 @@ def test_a_head_that_is_not_in_the_stream(store: PaymentStore, what: str) -> Non
     heads = {
         "another hash": (customer.stream, Head(1, bytes(32))),
         "a version that is not there yet": (customer.stream, Head(2, customer.head.hash)),
-        "a stream that is not there": (StreamKey("main", "nobody"), customer.head),
+        "a stream that is not there": (StreamKey("main", "absent"), customer.head),
     }
     stream, customer.head = heads[what]
     write = customer.deposit("t2")

@@ -182,7 +182,7 @@ def test_a_merchant_retries_its_own_only(store: PaymentStore) -> None:
     fill(store)
     everything = listed(store)
     assert store.retry_dead("other", DeadLetterFilter(work_id="d1")) == 0
-    assert store.retry_dead("nobody", EVERY) == 0
+    assert store.retry_dead("absent", EVERY) == 0
     assert store.retry_dead("other", EVERY) == 1
     assert listed(store) == everything
 

@@ -124,6 +124,6 @@ def test_all_events_in_order(store: PaymentStore) -> None:
     assert list(store.all_events(None, after=positions[2], limit=3)) == everything[3:6]
     assert list(store.all_events("other", after=0, limit=100)) == everything[1::2]
     assert list(store.all_events("other", after=positions[1], limit=2)) == everything[3:6:2]
-    assert list(store.all_events("nobody", after=0, limit=100)) == []
+    assert list(store.all_events("absent", after=0, limit=100)) == []
     assert list(store.all_events("main", after=positions[-1], limit=100)) == []
     assert everything[0] == store.stream_events(mine.stream, after=0, limit=1)[0]

@@ -79,7 +79,7 @@ def test_keys_are_listed(keyring: Keyring, pass_time: Callable[[float], None]) -
     )
     assert [key.key_id for key in keyring.list()] == [PLAIN.key_id, ACME.key_id]
     assert keyring.list("acme") == [acme]
-    assert keyring.list("nobody") == []
+    assert keyring.list("absent") == []
 
 
 @pytest.mark.parametrize(

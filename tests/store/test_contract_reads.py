@@ -31,9 +31,9 @@ def listed(store: PaymentStore, where: TransactionFilter | None = None, **more: 
 
 def test_an_unknown_customer(store: PaymentStore) -> None:
     """Without events there is an empty account for decisions, and no customer to show."""
-    stream = StreamKey("main", "nobody")
+    stream = StreamKey("main", "absent")
     snapshot = store.load(stream, ["t1"])
-    assert (snapshot.head, snapshot.account) == (Head(), Customer("nobody").account)
+    assert (snapshot.head, snapshot.account) == (Head(), Customer("absent").account)
     assert store.customer(stream) is None
     assert list(store.stream_events(stream, after=0, limit=5)) == []
 
@@ -175,7 +175,7 @@ def _fill(store: PaymentStore) -> None:
     [
         (TransactionFilter(), "9876543210"),
         (TransactionFilter(customer_id="a"), "86420"),
-        (TransactionFilter(customer_id="nobody"), ""),
+        (TransactionFilter(customer_id="absent"), ""),
         (TransactionFilter(status=Status.COMPLETED), "86420"),
         (TransactionFilter(status=Status.PENDING), "97531"),
         (TransactionFilter(status=Status.FAILED), ""),

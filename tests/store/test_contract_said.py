@@ -105,7 +105,7 @@ def test_waiting_callbacks_are_listed(store: PaymentStore) -> None:
     assert store.append([Customer("c").deposit("t1")]) == [COMMITTED]
     assert waiting(store) == ["5", "4", "3", "2", "1"]
     assert waiting(store, "callbacks:gatewayB") == ["5", "3"]
-    assert waiting(store, "callbacks:nobody") == []
+    assert waiting(store, "callbacks:absent") == []
     assert waiting(store, merchant="other") == []
     (newest, *_) = store.waiting_callbacks("main", None, before=None, limit=1)
     assert (newest.item.payload, newest.item.action, newest.state) == (b"{}", Action.APPLY, WorkState.QUEUED)
@@ -119,7 +119,7 @@ def test_a_callback_waits_until_it_is_matched_or_parked(
     keep(store, 1, 2, 3)
     items = {it.work_id[-1]: it for it in store.claim_work(OWNER, "callbacks:gatewayA", 10)}
     assert waiting(store) == ["3", "2", "1"]
-    nobody = StreamKey("gateways", "gatewayA")
+    gateway = StreamKey("gateways", "gatewayA")
     changes: dict[str, WorkChange] = {
         "1": CloseWork("callback:1"),
         "2": move("callback:2", action=Action.APPLY, delay_s=60),
@@ -127,7 +127,7 @@ def test_a_callback_waits_until_it_is_matched_or_parked(
     }
     for key, change in changes.items():
         part = Part(fence=Fence(items[key].work_id, items[key].token), work=(change,))
-        assert store.append([Write(nobody, Head(), (part,))]) == [COMMITTED]
+        assert store.append([Write(gateway, Head(), (part,))]) == [COMMITTED]
     assert waiting(store) == ["2"]
     (letter,) = store.waiting_callbacks("main", None, before=None, limit=5)
     assert letter.item.attempts == 1

@@ -114,7 +114,7 @@ TIMES: Final[Sequence[tuple[datetime | None, datetime | None]]] = (
 
 
 @pytest.mark.parametrize("times", TIMES, ids=["always", "from", "to", "between", "never"])
-@pytest.mark.parametrize("customer_id", [None, "c77", "house", "nobody"])
+@pytest.mark.parametrize("customer_id", [None, "c77", "house", "absent"])
 def test_every_combination_of_filters(
     readers: Readers, customer_id: str | None, times: tuple[datetime | None, datetime | None]
 ) -> None:
@@ -150,7 +150,7 @@ def _both(readers: Readers, where: TransactionFilter, merchant: str = "main") ->
     )
 
 
-@pytest.mark.parametrize(("merchant", "count"), [("small", 10), ("nobody", 0), (GATEWAYS, 0)])
+@pytest.mark.parametrize(("merchant", "count"), [("small", 10), ("absent", 0), (GATEWAYS, 0)])
 def test_a_small_merchant_reads_no_rows_of_others(readers: Readers, merchant: str, count: int) -> None:
     """The list of a merchant with ten transactions among thousands, or with none, reads nearly nothing."""
     postgresql, sqlite = _both(readers, TransactionFilter(), merchant)

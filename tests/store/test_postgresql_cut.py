@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -29,6 +30,7 @@ from tests.store.builders import OWNER, Customer, Step, move
 from tests.store.looking import versions
 from tests.store.postgresql_server import NOT_DURABLE, Schema
 from tests.store.proxy import Cut, Proxy
+from tests.store.replicas import until
 from tests.store.test_postgresql_append import address, through
 
 COMMITTED = Committed()
@@ -137,7 +139,14 @@ def test_a_server_that_returns(store: PostgresqlStore, proxy: Proxy, schema: Sch
         with pytest.raises((StoreUnavailableError, CommitUncertainError)):
             attempt()
     back = Proxy(*address(schema), port=proxy.port)
-    assert store.append([customer.deposit("t1")]) == [COMMITTED]
+    write = customer.deposit("t1")
+
+    def stored() -> bool:
+        with suppress(StoreUnavailableError):  # the pool waits a little longer after each attempt
+            return store.append([write]) == [COMMITTED]
+        return False
+
+    until(stored)
     assert store.load(customer.stream).head == customer.head
     back.close()
 
@@ -200,7 +209,7 @@ def test_connections_that_were_cut_while_idle(store: PostgresqlStore, schema: Sc
 CHANGES: dict[str, Callable[[PostgresqlStore], object]] = {
     "register_owner": lambda store: store.register_owner("new"),
     "heartbeat": lambda store: store.heartbeat(OWNER),
-    "retire_owner": lambda store: store.retire_owner("nobody", unsent=True),
+    "retire_owner": lambda store: store.retire_owner("absent", unsent=True),
     "release_dead": lambda store: store.release_dead(15),
     "hasten_lookups": lambda store: store.hasten_lookups("gatewayA"),
     "next_due_s": lambda store: store.next_due_s("gatewayA"),

@@ -95,7 +95,7 @@ def test_the_files_define_all_functions(empty: Schema) -> None:
 def as_of(newer: Schema, older: Schema, version: int) -> None:
     """Make ``older`` a database of this version with all rows of ``newer`` that such a version can hold."""
     scripts = {number: script for number, script in migrations().items() if number <= version}
-    assert migrate(older.conninfo(owner=True), scripts) == list(scripts)
+    assert migrate(older.conninfo(owner=True), scripts) == (list(scripts), False)
     for table in ("events", "heads", "transactions", "balances", "reviews", "claims", "owners", "work"):
         names = ", ".join(
             str(name)
@@ -137,7 +137,7 @@ def test_a_database_of_any_version_can_be_upgraded(filled: tuple[Schema, object]
     as_of(newer, empty, version)
     with pytest.raises(SchemaError, match=f"version {version}, this service needs"):
         PostgresqlStore(url)
-    assert migrate(url) == list(migrations())[version:]
+    assert migrate(url) == (list(migrations())[version:], True)
     assert defined(empty) == defined(newer)
     assert columns(empty) == columns(newer)
     store = PostgresqlStore(url)
@@ -157,7 +157,7 @@ def test_a_database_of_the_last_version_without_files(empty: Schema) -> None:
     before = defined(empty)
     with pytest.raises(SchemaError, match=r"revision 0 of the functions, this service needs 1 .*migrate"):
         PostgresqlStore(url)
-    assert migrate(url) == []
+    assert migrate(url) == ([], True)
     PostgresqlStore(url).close()
     after = defined(empty)
     for name in OF_TABLES:
@@ -170,7 +170,7 @@ def test_functions_are_applied_once(empty: Schema) -> None:
     migrate(url)
     before = recorded(empty)
     empty.execute("CREATE OR REPLACE FUNCTION last_position() RETURNS bigint LANGUAGE sql AS 'SELECT 7::bigint'")
-    assert migrate(url) == []
+    assert migrate(url) == ([], False)
     assert empty.execute("SELECT last_position()") == [(7,)]
     assert recorded(empty) == before
 
@@ -183,7 +183,7 @@ def test_a_change_is_applied(empty: Schema, folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(functions, "REVISION", functions.REVISION + 1)
     with pytest.raises(SchemaError, match=r"revision 1 of the functions, this service needs 2 .*migrate"):
         PostgresqlStore(url)
-    assert migrate(url) == []
+    assert migrate(url) == ([], True)
     assert empty.execute("SELECT last_position()") == [(-1,)]
     assert [revision for revision, _ in recorded(empty)] == [1, 2]
     PostgresqlStore(url).close()
@@ -196,7 +196,7 @@ def test_other_columns_are_applied_under_the_same_revision(empty: Schema, folder
     change(folder)  # to a database the same as a longer list
     with pytest.raises(SchemaError, match="migrate"):
         PostgresqlStore(url)
-    migrate(url)
+    assert migrate(url) == ([], True)
     assert empty.execute("SELECT last_position()") == [(-1,)]
     assert [revision for revision, _ in recorded(empty)] == [1]
     PostgresqlStore(url).close()

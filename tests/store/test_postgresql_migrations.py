@@ -39,8 +39,8 @@ def tables(schema: Schema) -> set[str]:
 def test_concurrent_migrations(empty: Schema) -> None:
     """One process migrates. The others wait, find nothing to do, and get no error."""
     with ThreadPoolExecutor(10) as threads:
-        applied = list(threads.map(lambda _: migrate_postgresql(empty.conninfo(owner=True)), range(10)))
-    assert sorted(applied) == [[]] * 9 + [ALL]
+        results = list(threads.map(lambda _: migrate_postgresql(empty.conninfo(owner=True)), range(10)))
+    assert sorted(results) == [([], False)] * 9 + [(ALL, True)]
     assert empty.execute("SELECT number FROM schema_migrations ORDER BY number") == [(number,) for number in ALL]
 
 
@@ -51,17 +51,17 @@ def test_a_migration_that_fails_leaves_nothing(empty: Schema) -> None:
         migrate_postgresql(empty.conninfo(owner=True), scripts)
     assert tables(empty) == set()
     scripts[2] = "CREATE TABLE two (x int)"
-    assert migrate_postgresql(empty.conninfo(owner=True), scripts) == [1, 2]
+    assert migrate_postgresql(empty.conninfo(owner=True), scripts) == ([1, 2], False)
     assert tables(empty) == {"one", "two", "schema_migrations"}
 
 
 def test_only_missing_migrations_are_applied(empty: Schema) -> None:
     """An older database gets the migrations after its own."""
     older = {number: script for number, script in migrations().items() if number < 3}
-    assert migrate_postgresql(empty.conninfo(owner=True), older) == [1, 2]
+    assert migrate_postgresql(empty.conninfo(owner=True), older) == ([1, 2], False)
     with pytest.raises(SchemaError, match="version 2, this service needs"):
         PostgresqlStore(empty.conninfo(owner=True))
-    assert migrate_postgresql(empty.conninfo(owner=True)) == ALL[2:]
+    assert migrate_postgresql(empty.conninfo(owner=True)) == (ALL[2:], True)
 
 
 def test_newer_tables_are_left_alone(schema: Schema) -> None:
@@ -130,7 +130,8 @@ def test_by_url(empty: Schema, tmp_path: Path) -> None:
         backend.lock(sleep=lambda _: None),
         backend_of(url, root=tmp_path).lock(sleep=lambda _: None),
     ):
-        assert backend.migrate() == ALL
+        assert backend.migrate() == (ALL, True)
+        assert backend.migrate() == ([], False)
         store = backend.open(clock=_no_clock)
         store.register_owner(OWNER)
         customer = Customer()

@@ -134,11 +134,11 @@ def test_appends_beside_claims_and_dying_owners(schema: Schema) -> None:
     with stores(schema, 2) as made, ThreadPoolExecutor(4) as threads:
         made[0].append([one.deposit(f"t{n}-{one.stream.id}") for one in customers for n in range(5)])
         workers = [threads.submit(work, number, made[number % 2]) for number in range(3)]
-        gravedigger = threads.submit(bury, made[1])
+        releaser = threads.submit(bury, made[1])
         while made[0].work_counts() and not any(job.done() for job in workers):
             made[0].ping()
         finished.set()
-        gravedigger.result()
+        releaser.result()
         assert sum(job.result() for job in workers) == 100
     assert deadlocks(schema) == before
 
@@ -189,29 +189,29 @@ def test_work_opened_for_an_owner_that_is_being_declared_dead_is_queued(schema: 
 
     Otherwise it would lease work to an owner whose leases are already released.
     """
-    with stores(schema, 1) as (store,), psycopg.connect(schema.conninfo(owner=True)) as gravedigger:
+    with stores(schema, 1) as (store,), psycopg.connect(schema.conninfo(owner=True)) as releaser:
         store.register_owner(OWNER)
-        gravedigger.execute("SELECT release_owners(ARRAY[%s], 1)", (OWNER,))
+        releaser.execute("SELECT release_owners(ARRAY[%s], 1)", (OWNER,))
         with ThreadPoolExecutor(1) as threads:
             append = threads.submit(store.append, [Customer().deposit("t1", owner=OWNER)])
             while not (append.done() or _waits(schema)):
                 pass
-            gravedigger.commit()
+            releaser.commit()
             assert append.result() == [COMMITTED]
         assert store.work_counts() == {("gatewayA", "queued"): 1}
 
 
 def test_an_owner_that_is_being_declared_dead_gets_nothing(schema: Schema) -> None:
     """A claim waits for the removal of its owner. Otherwise it would lease work that no missing heartbeat releases."""
-    with stores(schema, 1) as (store,), psycopg.connect(schema.conninfo(owner=True)) as gravedigger:
+    with stores(schema, 1) as (store,), psycopg.connect(schema.conninfo(owner=True)) as releaser:
         store.register_owner(OWNER)
         store.append([Customer().deposit("t1")])
-        gravedigger.execute("SELECT release_owners(ARRAY[%s], 1)", (OWNER,))
+        releaser.execute("SELECT release_owners(ARRAY[%s], 1)", (OWNER,))
         with ThreadPoolExecutor(1) as threads:
             claim = threads.submit(store.claim_work, OWNER, "gatewayA", 10)
             while not (claim.done() or _waits(schema)):
                 pass
-            gravedigger.commit()
+            releaser.commit()
             assert claim.result() == []
         assert store.work_counts() == {("gatewayA", "queued"): 1}
 

@@ -187,7 +187,7 @@ ANSWERS: dict[str, Callable[[Customer, Write], tuple[Write, object]]] = {
     ),
     "a confirmation": lambda customer, _: (Write(customer.stream, customer.head, (), confirm=True), COMMITTED),
     "a confirmation of nothing": lambda customer, _: (
-        Write(StreamKey("main", "nobody"), customer.head, (), confirm=True),
+        Write(StreamKey("main", "absent"), customer.head, (), confirm=True),
         Conflict(()),
     ),
 }

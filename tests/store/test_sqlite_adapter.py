@@ -28,7 +28,7 @@ URL = "sqlite:///var/payments.db"
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """A store opened by its URL, with one deposit in it."""
-    assert backend_of(URL, root=tmp_path).migrate() == list(migrations())
+    assert backend_of(URL, root=tmp_path).migrate() == (list(migrations()), False)
     store = backend_of(URL, root=tmp_path).open(clock=Clock())
     assert isinstance(store, SqliteStore)
     store.register_owner(OWNER)

@@ -110,6 +110,8 @@ def callback_secrets(settings, environ, *, loopback):
     return {name: environ[variable].split(",") for name, variable in variables.items() if variable in environ}
 """
 _BACKENDS: Final = """
+from types import SimpleNamespace
+
 from notes import note
 
 
@@ -118,7 +120,7 @@ class Backend:
 
     def migrate(self):
         note("migrated")
-        return [1]
+        return SimpleNamespace(applied=[1], functions_defined=False)
 
 
 def backend_of(url, *, root):

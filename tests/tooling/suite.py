@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,19 +26,22 @@ ALONE: Final = ("tests/bench", "tests/gateways/test_greenlets.py")
 class Part:
     """Tests that run together; ``paths`` and ``ignored`` are relative to the checkout.
 
-    ``distribution``: how pytest-xdist spreads the tests; None when they run one at a time. ``budget_s``: wall time.
+    ``workers``: processes that share the tests; 0 when they run one at a time. ``distribution``: how pytest-xdist
+    spreads them. ``budget_s``: wall time.
     """
 
     name: str
     why: str
     paths: tuple[str, ...]
     ignored: tuple[str, ...] = ()
-    distribution: str | None = None
+    workers: int = 0
+    distribution: str = "load"
     budget_s: int
 
-    def arguments(self, parallel: Sequence[str]) -> list[str]:
-        """The arguments of pytest. ``parallel`` requests several processes; empty: one test at a time."""
-        spread = [*parallel, "--dist", self.distribution] if parallel and self.distribution else []
+    def arguments(self, workers: int | None = None) -> list[str]:
+        """The arguments of pytest. ``workers`` replaces the number of workers where there are several."""
+        count = self.workers if workers is None or not self.workers else workers
+        spread = ["-n", str(count), "--dist", self.distribution] if count else []
         return [*spread, *(f"--ignore={path}" for path in self.ignored), *self.paths]
 
 
@@ -48,21 +51,23 @@ PARTS: Final = (
         why="most of these tests wait for processes and timers",
         paths=("tests",),
         ignored=(SIMULATION, *ALONE),
+        workers=4,
         distribution="loadscope",
-        budget_s=300,
+        budget_s=360,
     ),
     Part(
         name="simulation",
         why="a simulated world decides when threads run: threads of other tests must not be in its process",
         paths=(SIMULATION,),
+        workers=2,
         distribution="loadgroup",
-        budget_s=120,
+        budget_s=90,
     ),
     Part(
         name="alone",
         why="figures, and hundreds of calls with a deadline of one second, need the machine for themselves",
         paths=ALONE,
-        budget_s=60,
+        budget_s=30,
     ),
 )
 
@@ -82,13 +87,13 @@ class Taken:
         return f"{self.part.name:<16} {times}{'' if self.status == 0 else f', exit status {self.status}'}{late}"
 
 
-def run(parts: Iterable[Part], parallel: Sequence[str]) -> Iterator[Taken]:
+def run(parts: Iterable[Part], workers: int | None = None) -> Iterator[Taken]:
     """Run parts one after the other."""
     for part in parts:
         _print(f"== tests: {part.name}")
         began, cpu = time.monotonic(), _cpu_s()
         status = subprocess.run(
-            [sys.executable, "-m", "pytest", *part.arguments(parallel)], cwd=CHECKOUT, check=False
+            [sys.executable, "-m", "pytest", *part.arguments(workers)], cwd=CHECKOUT, check=False
         ).returncode
         yield Taken(part, status, time.monotonic() - began, _cpu_s() - cpu)
 
@@ -101,13 +106,13 @@ def _cpu_s() -> float:
 def main() -> int:
     """Run every part, and return exit status 1 when one fails."""
     parser = argparse.ArgumentParser(prog="suite", description=__doc__)
-    parser.add_argument("--parallel", default="", help="arguments of pytest-xdist, for example '-n 2'")
+    parser.add_argument("--workers", type=int, help="the number of workers of parts that have several; 0: none")
     parser.add_argument("--only", default="", help="run only this part")
     arguments = parser.parse_args()
     parts = [part for part in PARTS if arguments.only in {"", part.name}]
     if not parts:
         parser.error(f"there is no part {arguments.only!r}")
-    taken = list(run(parts, arguments.parallel.split()))
+    taken = list(run(parts, arguments.workers))
     _print("== tests: time by part, budgets for two idle cores", *map(str, taken))
     _print(
         f"{'all':<16} {sum(each.wall_s for each in taken):5.0f} s of {sum(each.part.budget_s for each in taken):3} s"

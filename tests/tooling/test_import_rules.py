@@ -47,7 +47,7 @@ def named_modules() -> set[str]:
     names = [
         name
         for rule in rules
-        for key in ("source_modules", "forbidden_modules", "modules")
+        for key in ("source_modules", "forbidden_modules", "modules", "ancestors")
         for name in rule.get(key, "").split()
     ]
     parts = [name.split(".") for name in names if name.partition(".")[0] in ROOMS]
@@ -57,13 +57,13 @@ def named_modules() -> set[str]:
 def lint(folder: Path, imports: dict[str, tuple[str, ...]]) -> tuple[int, str]:
     """Exit status and output of import-linter over packages with the given imports."""
     for room in ROOMS:
-        (folder / room).mkdir()
+        (folder / room).mkdir(exist_ok=True)
         (folder / room / "__init__.py").touch()
         for name in imports[room]:
             (folder / room / f"uses_{name}.py").write_text(f"import {name}\n")
     for module in sorted(named_modules()):
         place = folder / module.replace(".", "/")
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         (place / "__init__.py").touch()
     (folder / "gateways/simulator").mkdir()
     (folder / "gateways/simulator/__init__.py").write_text("import falcon\n")
@@ -118,6 +118,19 @@ def test_the_domain_is_pure(tmp_path: Path, name: str) -> None:
     status, output = lint(tmp_path, {**dict.fromkeys(ROOMS, ()), "domain": (name,)})
     assert status == 1
     assert f"domain.uses_{name} -> {name} " in output
+
+
+def test_a_circle_of_imports(tmp_path: Path) -> None:
+    """Modules of a package that import each other are reported, also when one does so for type checking only."""
+    circle = tmp_path / "actors/customer"
+    circle.mkdir(parents=True)
+    (circle / "one.py").write_text("import actors.customer.two\n")
+    (circle / "two.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import actors.customer.one\n"
+    )
+    status, output = lint(tmp_path, dict.fromkeys(ROOMS, ()))
+    assert status == 1
+    assert "No cycles are allowed in actors.customer." in output
 
 
 def test_every_room_has_a_rule() -> None:

@@ -55,7 +55,9 @@ def test_help() -> None:
     ("arguments", "command"),
     [
         (("run",), ".venv/bin/python manage.py dev"),
-        (("test",), ".venv/bin/python -m tests.tooling.suite --parallel"),
+        (("test",), ".venv/bin/python -m tests.tooling.suite"),
+        (("test", "WORKERS=2"), ".venv/bin/python -m tests.tooling.suite --workers 2"),
+        (("test", "TESTS=tests/api"), ".venv/bin/python -m pytest -n 3 tests/api"),
         (("bench",), ".venv/bin/python -m bench"),
         (("simulate",), ".venv/bin/python -m tests.simulation --seeds 200 --first 1"),
         (("simulate", "SEEDS=3", "FIRST=7"), ".venv/bin/python -m tests.simulation --seeds 3 --first 7"),

@@ -50,11 +50,14 @@ HARMLESS: Final = frozenset({"concurrent.futures.CancelledError"})
 
 EXCEPTIONS: Final = {
     (
-        "gateways/http.py",
+        "gateways/http/addresses.py",
         "concurrent.futures.ThreadPoolExecutor",
     ): "host names are resolved in C, which no deadline interrupts",
-    ("gateways/http.py", "threading.BoundedSemaphore"): "the bound on a provider's connections",
-    ("gateways/http.py", "time.monotonic"): "the default of the argument from which a call's deadline is measured",
+    ("gateways/http/client.py", "time.monotonic"): "the default of the argument from which deadlines are measured",
+    ("gateways/http/deadlines.py", "threading.Lock"): "a deadline that ends a call never meets the next call",
+    ("gateways/http/deadlines.py", "threading.Thread"): "the sweep that ends overdue calls",
+    ("gateways/http/deadlines.py", "time.sleep"): "the sweep waits until the next call is due",
+    ("gateways/http/pool.py", "threading.Condition"): "the bound on a provider's connections",
     (
         "store/postgresql/work.py",
         "datetime.datetime.now",

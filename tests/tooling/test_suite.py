@@ -37,16 +37,18 @@ def test_paths_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "parallel", "arguments"),
+    ("part", "workers", "arguments"),
     [
-        (PARTS[0], ["-n", "2"], ["-n", "2", "--dist", "loadscope"]),
-        (PARTS[0], [], []),
-        (PARTS[-1], ["-n", "2"], []),
+        (PARTS[0], None, ["-n", "4", "--dist", "loadscope"]),
+        (PARTS[0], 2, ["-n", "2", "--dist", "loadscope"]),
+        (PARTS[0], 0, []),
+        (PARTS[-1], None, []),
+        (PARTS[-1], 2, []),
     ],
 )
-def test_arguments(part: Part, parallel: list[str], arguments: list[str]) -> None:
+def test_arguments(part: Part, workers: int | None, arguments: list[str]) -> None:
     """A part that needs the machine for itself runs one test at a time, for any requested number of workers."""
-    assert part.arguments(parallel) == [*arguments, *(f"--ignore={path}" for path in part.ignored), *part.paths]
+    assert part.arguments(workers) == [*arguments, *(f"--ignore={path}" for path in part.ignored), *part.paths]
 
 
 def test_what_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +60,7 @@ def test_what_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
         for name, budget_s in (("bad", 60), ("good", 0))
     ]
     monkeypatch.setattr(suite, "CHECKOUT", tmp_path)
-    bad, good = run(parts, [])
+    bad, good = run(parts)
     assert (bad.status, good.status) == (1, 0)
     assert good.cpu_s > 0
     assert "exit status 1" in str(bad)

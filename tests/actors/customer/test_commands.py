@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from actors.customer.actor import WAITING_MAX
-from actors.customer.batch import BATCH_MAX
+from actors.customer.batching import BATCH_MAX
 from actors.messages import NotSent
 from actors.replies import Accepted, NotStored
 from domain.account import Refused, Status

@@ -66,9 +66,9 @@ def test_of_two_adjustments_covered_once_one_is_refused(
 
 def test_a_customer_without_a_record_is_refused(customers: Customers) -> None:
     """A customer without a record: refused, and nothing is recorded."""
-    refused = adjust(customers, 5, customer="nobody")
+    refused = adjust(customers, 5, customer="absent")
     customers.run()
     said = answer(refused)
     assert isinstance(said, Refused)
     assert said.code == "no-such-customer"
-    assert customers.real.customer(stream("nobody")) is None
+    assert customers.real.customer(stream("absent")) is None

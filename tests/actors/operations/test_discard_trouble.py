@@ -137,7 +137,7 @@ def test_a_discard_that_its_caller_gave_up_is_not_carried_out(customers: Custome
 def test_a_discard_of_what_is_not_on_record_is_answered(customers: Customers) -> None:
     """A command for a transaction that the customer does not have is answered, and blocks no other."""
     letter = customers.dead_letter()
-    request = customers.discard(replace(letter, work_id="nobody"))
+    request = customers.discard(replace(letter, work_id="absent"))
     neighbour = customers.send()
     customers.run(60.0)
     assert request.reply.done

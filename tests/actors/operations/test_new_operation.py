@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from actors.customer.batch import Batch
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import KEY_REUSED, IdempotencyKey, claim_of
+from actors.customer.operation import Batch
 from actors.messages import Loaded, Passivate, Written
 from actors.replies import Accepted, NotStored, Replayed, Reply
 from domain import events, state_machine

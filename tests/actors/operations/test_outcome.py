@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.customer.batch import BATCH_MAX
+from actors.customer.batching import BATCH_MAX
 from actors.customer.loading import CACHED_MAX
 from actors.customer.poison import CRASHES_MAX
 from actors.messages import NotSent
@@ -196,7 +196,7 @@ def test_a_report_of_a_transaction_that_is_not_on_record_is_given_up(customers: 
     """An outcome without its transaction on record cannot be recorded: it is dropped and blocks no other."""
     item = customers.deposited()
     assert item.transaction is not None
-    unknown = replace(item, work_id="w", transaction=replace(item.transaction, transaction_id="nobody"))
+    unknown = replace(item, work_id="w", transaction=replace(item.transaction, transaction_id="absent"))
     customers.report(unknown, approved(unknown))
     neighbour = customers.send()
     customers.run(60.0)

@@ -24,8 +24,8 @@ from tests.actors.support import GATEWAY
 
 def test_an_unmatched_callback_is_kept(customers: Customers) -> None:
     """It is work, once for its event id, and no review yet."""
-    assert answer(unmatched(customers, "nobody")) == Taken()
-    assert answer(unmatched(customers, "nobody")) == Taken()
+    assert answer(unmatched(customers, "absent")) == Taken()
+    assert answer(unmatched(customers, "absent")) == Taken()
     assert work(customers) == {(queue_of(GATEWAY), "queued"): 1}
     assert reviews(customers) == 0
 
@@ -48,7 +48,7 @@ def test_it_is_applied_once_its_transaction_is_known(customers: Customers) -> No
 
 def test_it_is_matched_again_and_reviewed_after_an_hour(customers: Customers) -> None:
     """It is matched at growing intervals; then one review in the gateway's stream, and no work."""
-    unmatched(customers, "nobody")
+    unmatched(customers, "absent")
     looks = 0
     for _ in range(10_000):
         claimed = claim(customers)
@@ -65,7 +65,7 @@ def test_it_is_matched_again_and_reviewed_after_an_hour(customers: Customers) ->
     said = view.review.said
     assert said is not None
     assert (said.source, said.gateway, said.event_id) == (Source.CALLBACK, GATEWAY, "evt-1")
-    assert (said.reference, said.amount, said.body, said.body_bytes) == ("nobody", "100.0", "{}", 2)
+    assert (said.reference, said.amount, said.body, said.body_bytes) == ("absent", "100.0", "{}", 2)
     assert view.review.opened_at - said.at >= MATCHED_WITHIN, "it has the time of its arrival, not of the review"
     assert view.review.expected is None
 
@@ -90,7 +90,7 @@ def test_one_that_an_earlier_version_stored(customers: Customers) -> None:
     """Its verbatim members were not stored: the review is made from the members that were."""
     before = {
         "event_id": "evt-1",
-        "reference": "nobody",
+        "reference": "absent",
         "gateway_reference": "A-9",
         "minor": 750,
         "currency": "USD",
@@ -107,14 +107,14 @@ def test_one_that_an_earlier_version_stored(customers: Customers) -> None:
     )
     stored = read_payload(replace(item, payload=orjson.dumps(before)))
     assert stored.report == GatewayReport(
-        Source.CALLBACK, GATEWAY, at, "evt-1", "nobody", "A-9", "failed", amount="7.50", currency="USD"
+        Source.CALLBACK, GATEWAY, at, "evt-1", "absent", "A-9", "failed", amount="7.50", currency="USD"
     )
     assert stored.waits_until == at + MATCHED_WITHIN
 
 
 def test_a_payload_that_cannot_be_read(customers: Customers) -> None:
     """Any defect of the payload raises the same error."""
-    unmatched(customers, "nobody")
+    unmatched(customers, "absent")
     (item,) = claim(customers)
     payload = orjson.loads(item.payload or b"")
     odd: list[object] = [None, {}, [], {**payload["said"], "source": "rumour"}, {**payload["said"], "at": "now"}]
@@ -125,7 +125,7 @@ def test_a_payload_that_cannot_be_read(customers: Customers) -> None:
 
 def test_a_stale_look_moves_nothing(customers: Customers) -> None:
     """A process that lost the lease of a stored callback changes nothing."""
-    unmatched(customers, "nobody")
+    unmatched(customers, "absent")
     (stale,) = claim(customers)
     customers.real.retire_owner(customers.owner, unsent=True)
     customers.real.register_owner(customers.owner)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.customer.batch import BATCH_MAX
+from actors.customer.batching import BATCH_MAX
 from actors.messages import NotSent, NotTried, Passivate, SubmissionRecorded
 from actors.replies import Accepted
 from domain.account import Status

@@ -171,7 +171,7 @@ def test_a_submission_that_cannot_be_recorded_is_given_up(keyless: Customers) ->
     item = keyless.deposited()
     assert item.transaction is not None
     neighbour = keyless.deposited()
-    odd = replace(item, transaction=replace(item.transaction, transaction_id="nobody"))
+    odd = replace(item, transaction=replace(item.transaction, transaction_id="absent"))
     keyless.submit(odd, 1)
     keyless.submit(neighbour, 2)
     keyless.run(60.0)

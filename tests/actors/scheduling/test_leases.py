@@ -105,7 +105,7 @@ def test_a_lease_that_cannot_be_given_up_is_reported(
     """It is reported for every failure of the store, but not if the lease was given up or another owner has it."""
     item = keyless.deposited()
     assert item.transaction is not None
-    odd = replace(item, transaction=replace(item.transaction, transaction_id="nobody"))
+    odd = replace(item, transaction=replace(item.transaction, transaction_id="absent"))
     if error is not None:
         store.inject("append", *[error] * 50)
     keyless.submit(odd)

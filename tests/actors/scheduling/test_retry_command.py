@@ -53,7 +53,7 @@ def store_letter(
         (DeadLetterFilter(work_id="queued"), []),
         (DeadLetterFilter(work_id="theirs"), []),
         (DeadLetterFilter(work_id="unconfigured"), []),
-        (DeadLetterFilter(work_id="nobody"), []),
+        (DeadLetterFilter(work_id="absent"), []),
     ],
 )
 def test_dead_letters_are_retried_at_once(scenario: Scenario, where: DeadLetterFilter, expected: list[str]) -> None:

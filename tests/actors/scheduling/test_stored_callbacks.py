@@ -58,7 +58,7 @@ def reported(scenario: Scenario) -> list[bool]:
 def test_a_stored_callback_needs_no_breaker(scenario: Scenario, *, known: bool) -> None:
     """It is matched at the next tick; the supervisor, whose slots are for calls, does not receive it."""
     if known:
-        scenario.real.append([Customer("c1").deposit("t-1", owner="somebody")])
+        scenario.real.append([Customer("c1").deposit("t-1", owner="another")])
     keep(scenario, orjson.dumps(SAID))
     scenario.run(BEAT_MAX_S + 0.1)
     assert reported(scenario) == [known]
