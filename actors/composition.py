@@ -9,6 +9,7 @@ from typing import Final
 from actors.backpressure import Backpressure
 from actors.customer.actor import CustomerStreamActor
 from actors.customer.context import CustomerContext
+from actors.customer.loader import Loader
 from actors.dead_letters import DeadLetterActor
 from actors.gateways.breaker import GatewayBreaker
 from actors.gateways.breaker_sync import BreakerSyncActor, ProbeTimes
@@ -23,7 +24,6 @@ from actors.leases import Leases
 from actors.listeners import Listener
 from actors.messages import Recipient
 from actors.runtime.actor import ServiceActor
-from actors.runtime.dispatchers import InlineExecutor
 from actors.runtime.router import ActorAddress, Router
 from actors.runtime.runtime import Runtime
 from actors.scheduler import SchedulerActor
@@ -187,11 +187,11 @@ class Actors:
         )
 
     def _customer_context(self) -> CustomerContext:
-        runtime, generations, threads = self._runtime, self.generations, self._settings.load_threads
+        runtime, generations = self._runtime, self.generations
         return CustomerContext(
             runtime=runtime,
             store=self._store,
-            loader=runtime.executor("loader", threads) if threads else InlineExecutor(),
+            loader=self._loader(self._settings.load_threads),
             journal=self.journal,
             supervisor=self.supervisor,
             scheduler=self.scheduler,
@@ -207,6 +207,10 @@ class Actors:
             leases_unknown=self.leases.doubt,
             next_serial=count(1).__next__,
         )
+
+    def _loader(self, threads: int) -> Loader:
+        executor = self._runtime.executor("loader", threads) if threads else None
+        return Loader(self._store, executor, self._runtime.monotonic, at_once=threads)
 
     def _bulkhead(self, gateway: Gateway, options: GatewaySettings) -> Bulkhead:
         name, runtime, listener = gateway.name, self._runtime, self._listener

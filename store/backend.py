@@ -37,7 +37,7 @@ class Backend(ABC):
     exclusive: ClassVar[bool]
     """One service process at a time, which holds ``lock`` and migrates the database itself at its start."""
     load_threads: ClassVar[int]
-    """Threads on which customers are loaded; 0: loads are so short that they run in the caller's thread."""
+    """Queries that may load customers at once; 0: loads are so short that they run in the caller's thread."""
     has_roles: ClassVar[bool]
     """Whether a role with fewer rights than the owner of the tables can serve."""
 

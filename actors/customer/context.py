@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from actors.backpressure import Backpressure
+from actors.customer.loader import Loader
 from actors.gateways.retry_policy import RetryPolicy
 from actors.gateways.settlement_delay import SettlementDelay
 from actors.generations import Generations
 from actors.listeners import Listener
 from actors.messages import Recipient
-from actors.runtime.dispatchers import Executor
 from actors.runtime.runtime import Runtime
 from messaging.port import WorkQueue
 from store.port import Store, StreamKey
@@ -23,7 +23,7 @@ class CustomerContext:
 
     runtime: Runtime
     store: Store
-    loader: Executor
+    loader: Loader
     journal: Recipient
     supervisor: Recipient
     scheduler: Recipient

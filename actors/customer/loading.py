@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
-from pykka import ActorDeadError
-
 from actors.customer.context import CustomerContext
+from actors.customer.loader import LoadRequest
 from actors.customer.operation import Operation
-from actors.messages import Loaded, Recipient
+from actors.messages import Recipient
 from domain.account import TERMINAL, Account, Transaction
-from store.port import Lease, Snapshot, StreamKey
+from store.port import Load, StreamKey
 
 CACHED_MAX: Final = 128
 """Unfinished transactions kept in memory. Older ones are loaded when their outcome arrives."""
+_NO_TRANSACTIONS: Final[Mapping[str, Transaction]] = MappingProxyType({})  # one for all idle customers
 
 
 def wanted_for(operations: Iterable[Operation], account: Account | None) -> tuple[str, ...]:
@@ -37,19 +37,7 @@ def load(
 ) -> None:
     """Read the account, and the present leases of fenced ``operations``; ``reply_to`` gets Loaded."""
     fenced = [work_id for it in operations if it.fenced and (work_id := it.work_id) is not None]
-    store = context.store
-
-    def read() -> None:
-        leases: dict[str, Lease | None] = {}
-        try:
-            result: Snapshot | BaseException = store.load(stream, transaction_ids)
-            leases.update((work_id, store.lease(work_id)) for work_id in fenced)
-        except BaseException as error:  # noqa: BLE001  # the actor waits for an answer, whatever it is
-            result = error
-        with suppress(ActorDeadError):  # the successor loads for itself
-            reply_to.tell(Loaded(serial, result, leases))
-
-    context.loader.submit(read)
+    context.loader.submit(LoadRequest(Load(stream, transaction_ids), fenced, serial, reply_to))
 
 
 def trimmed(account: Account) -> Account:
@@ -57,6 +45,8 @@ def trimmed(account: Account) -> Account:
     open_ones: dict[str, Transaction] = {
         key: transaction for key, transaction in account.transactions.items() if transaction.status not in TERMINAL
     }
+    if not open_ones:
+        return Account(account.customer_id, account.version, account.balances, _NO_TRANSACTIONS)
     for key in list(open_ones)[: max(len(open_ones) - CACHED_MAX, 0)]:
         del open_ones[key]
     return Account(account.customer_id, account.version, account.balances, open_ones)

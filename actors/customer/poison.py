@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from actors.customer.context import CustomerContext
@@ -56,7 +56,7 @@ class PoisonMessagePolicy:
                 kept.append(operation)
         return kept
 
-    def after_a_refusal(self, operations: list[Operation], error: BaseException) -> list[Operation]:
+    def after_a_refusal(self, operations: Sequence[Operation], error: BaseException) -> list[Operation]:
         """The operations to try again, each alone, when the database refuses something of them.
 
         A write of one operation shows which one has the bad data.

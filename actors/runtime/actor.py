@@ -97,6 +97,15 @@ class Reference(ActorRef[Any]):
     """Pykka's reference to one of these actors. A closed mailbox raises ActorDeadError by itself."""
 
     actor_inbox: Mailbox
+    used_at: float
+    """When its router last noted a message to the actor."""
+
+    def __init__(self, actor: ServiceActor) -> None:
+        # Not super().__init__(): it makes a weak reference, which only proxies need, for each of 100,000 actors.
+        self.actor_class = actor.__class__
+        self.actor_urn = actor.actor_urn
+        self.actor_inbox = actor.actor_inbox
+        self.actor_stopped = actor.actor_stopped
 
     def tell(self, message: Any) -> None:
         """Send ``message``. Raises ActorDeadError and MailboxFullError."""

@@ -35,14 +35,6 @@ class Executor(Protocol):
         """Call ``function`` once, somewhere else than in the caller. An error it raises is logged as a defect."""
 
 
-class InlineExecutor:
-    """Runs functions in the caller, for calls that are shorter than a thread hand-over."""
-
-    def submit(self, function: Callable[[], None], /) -> None:
-        """Call ``function`` now."""
-        function()
-
-
 class ThreadDispatcher:
     """A fixed number of threads that share one queue; serves as dispatcher and as executor.
 

@@ -17,6 +17,9 @@ from actors.runtime.locks import ShortLock
 if TYPE_CHECKING:
     from pykka._envelope import Envelope
 
+_LOCK: Final = ShortLock()
+"""One for all mailboxes, because a lock of its own takes 88 bytes in each. Nothing in the sections below waits."""
+
 QUOTA: Final = 64
 """Messages that an actor may handle in one run before other actors run."""
 
@@ -51,7 +54,6 @@ class Mailbox:
         "_closed",
         "_dispatcher",
         "_left",
-        "_lock",
         "_messages",
         "_scheduled",
         "_started",
@@ -59,7 +61,6 @@ class Mailbox:
     )
 
     def __init__(self) -> None:
-        self._lock = ShortLock()
         self._messages: deque[Envelope[Any]] | None = None  # none while idle: 600 bytes less in each actor
         self._actor: Owner | None = None
         self._dispatcher: Dispatcher | None = None
@@ -86,7 +87,7 @@ class Mailbox:
 
     def _accept(self, envelope: Envelope[Any]) -> bool:
         """Accept a message; True when the caller has to schedule the actor."""
-        with self._lock:
+        with _LOCK:
             if self._closed:
                 raise ActorDeadError("the actor has stopped")
             if self._messages is None:
@@ -123,7 +124,7 @@ class Mailbox:
 
     def close_if_empty(self) -> bool:
         """Close if no message waits, atomically: a later put raises, and no message is lost."""
-        with self._lock:
+        with _LOCK:
             if self._messages:
                 return False
             self._closed = True
@@ -138,12 +139,12 @@ class Mailbox:
             self._started = True
             actor.begin()
         if actor.handle_waiting():
-            with self._lock:
+            with _LOCK:
                 self._closed = True
             actor.end()
             self._actor = None
             return
-        with self._lock:
+        with _LOCK:
             if not self._messages:
                 self._messages = None
                 self._scheduled = False

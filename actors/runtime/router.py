@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Final, Generic, TypeVar
 
 from pykka import ActorDeadError, ActorRef
@@ -52,8 +51,9 @@ class Router(Generic[K]):
         self._restart = restart
         self._on_end = self._ended  # bound once rather than for each actor
         self._lock = ShortLock()
-        # Least recently used first, with the time, so that a sweep stops at the first actor that is not idle.
-        self._live: OrderedDict[K, tuple[Reference, float]] = OrderedDict()
+        # Least recently used first, so that a sweep stops at the first actor that is not idle. An OrderedDict takes 60
+        # bytes more for each actor.
+        self._live: dict[K, Reference] = {}
         self._held: dict[K, list[Any]] = {}
         """Messages for the successor of a key whose actor has ended or is ending."""
         self.deaths = 0
@@ -68,10 +68,10 @@ class Router(Generic[K]):
         ``run_here``: let an idle actor run in the caller, for callers that wait for the answer anyway.
         """
         while True:
-            entry = self._live.get(key)
-            if entry is None and self._restart is not None and self._hold(key, None, message):
+            living = self._live.get(key)
+            if living is None and self._restart is not None and self._hold(key, None, message):
                 return
-            ref = entry[0] if entry is not None else self.start(key)
+            ref = living if living is not None else self.start(key)
             try:
                 if run_here:
                     ref.tell_here(message)
@@ -82,32 +82,26 @@ class Router(Generic[K]):
                     return
                 continue
             now = self._monotonic()
-            if entry is not None and now - entry[1] >= self._granularity_s:
+            if living is not None and now - ref.used_at >= self._granularity_s:
                 with self._lock:
-                    entry = self._live.get(key)
-                    if entry is not None and entry[0] is ref:  # and not a successor, if it has ended meanwhile
-                        self._live[key] = (ref, now)
-                        self._live.move_to_end(key)
+                    if self._live.get(key) is ref:  # and not a successor, if it has ended meanwhile
+                        self._note(key, ref, now)
             return
 
     def idle(self, idle_s: float, limit: int) -> list[Reference]:
         """Up to ``limit`` actors without a message for ``idle_s`` seconds; each is returned once in that time."""
-        found: list[Reference] = []
         now = self._monotonic()
         with self._lock:
-            while len(found) < limit and self._live:
-                key, (ref, used_at) = next(iter(self._live.items()))
-                if now - used_at < idle_s:
-                    break
-                self._live[key] = (ref, now)
-                self._live.move_to_end(key)
-                found.append(ref)
-        return found
+            first = islice(self._live.items(), limit)
+            found = list(takewhile(lambda entry: now - entry[1].used_at >= idle_s, first))
+            for key, ref in found:
+                self._note(key, ref, now)
+        return [ref for _, ref in found]
 
     def waiting(self, limit: int) -> int:
         """Messages that wait for the ``limit`` most recently used actors, or for a successor."""
         with self._lock:
-            refs = [ref for ref, _ in islice(reversed(self._live.values()), limit)]
+            refs = [*islice(reversed(self._live.values()), limit)]
             held = sum(map(len, self._held.values()))
         return held + sum(len(ref.actor_inbox) for ref in refs)
 
@@ -117,30 +111,36 @@ class Router(Generic[K]):
         with self._lock:
             if self._held:
                 return False
-            refs = [ref for ref, _ in self._live.values()]
+            refs = [*self._live.values()]
         return all(ref.actor_inbox.at_rest for ref in refs)
 
     def start(self, key: K) -> Reference:
         """The actor of ``key``, started if necessary. Raises what its constructor raises."""
-        entry = self._live.get(key)
-        if entry is not None:
-            return entry[0]
+        living = self._live.get(key)
+        if living is not None:
+            return living
         actor = self._make(key)  # foreign code: not under the lock, even if two are made and one is dropped
         actor.key, actor.on_end = key, self._on_end
         now = self._monotonic()
         with self._lock:
-            entry = self._live.get(key)
-            if entry is not None:
-                return entry[0]
+            living = self._live.get(key)
+            if living is not None:
+                return living
             ref = actor.launch(self._dispatcher, self._capacity)
             self._deliver_held(key, ref)
-            self._live[key] = (ref, now)  # last: senders read it without the lock
+            ref.used_at = now
+            self._live[key] = ref  # last: senders read it without the lock
             return ref
 
     def living(self, key: K) -> Reference | None:
         """The live actor of ``key``, if any."""
-        entry = self._live.get(key)
-        return None if entry is None else entry[0]
+        return self._live.get(key)
+
+    def _note(self, key: K, ref: Reference, now: float) -> None:
+        """Note a message to ``ref``. Under the lock; a sender that finds no actor meanwhile looks again under it."""
+        ref.used_at = now
+        del self._live[key]
+        self._live[key] = ref
 
     def _deliver_held(self, key: K, ref: Reference) -> None:
         """Deliver the held messages to a new actor before any other message. Under the lock."""
@@ -158,8 +158,7 @@ class Router(Generic[K]):
         False when the sender has to look up the actor again. Raises MailboxFullError.
         """
         with self._lock:
-            entry = self._live.get(key)
-            if (None if entry is None else entry[0]) is not ref or (ref is None and key not in self._held):
+            if self._live.get(key) is not ref or (ref is None and key not in self._held):
                 return False
             held = self._held.setdefault(key, [])
             if len(held) >= self._capacity and getattr(message, "refusable", False):

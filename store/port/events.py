@@ -96,6 +96,13 @@ class Fenced(NamedTuple):
 AppendResult = Committed | Conflict | Duplicate | Fenced
 
 
+class Load(NamedTuple):
+    """A customer to load, and the transactions to look for."""
+
+    stream: StreamKey
+    transaction_ids: Collection[str] = ()
+
+
 class Snapshot(NamedTuple):
     """A customer at one instant: the end of the stream, and the account with the requested transactions."""
 
@@ -117,7 +124,17 @@ class EventStore(Protocol):
         """
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
-        """Return the customer, with those of the named transactions that exist, in one snapshot."""
+        """Return the customer, with those of the named transactions that exist, in one snapshot.
+
+        Raises CorruptStoreError when a row cannot be read.
+        """
+
+    def load_many(self, loads: Sequence[Load]) -> list[Snapshot]:
+        """Return what ``load`` returns for each of ``loads``, in their order. Each customer is in one snapshot.
+
+        Raises the error of any of them. Then each can be loaded alone. An adapter that has no query for several
+        customers returns ``[self.load(*one) for one in loads]``.
+        """
 
     def stream_of(self, transaction_id: str) -> StreamKey | None:
         """Return the stream, of any merchant, that has the transaction; None when there is none."""

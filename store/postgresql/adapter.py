@@ -13,6 +13,7 @@ from store.port import (
     DeliveryCertainty,
     GatewayMode,
     Lease,
+    Load,
     Snapshot,
     StreamKey,
     WorkItem,
@@ -56,7 +57,11 @@ class PostgresqlStore(PostgresqlQueries):
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """See ``store.port.Store``."""
-        return self._reading.read(lambda session: reads.load(session, stream, transaction_ids))
+        return self.load_many([Load(stream, transaction_ids)])[0]
+
+    def load_many(self, loads: Sequence[Load]) -> list[Snapshot]:
+        """See ``store.port.Store``; one round trip for all."""
+        return self._reading.read(lambda session: reads.load(session, loads))
 
     def stream_of(self, transaction_id: str) -> StreamKey | None:
         """See ``store.port.Store``."""

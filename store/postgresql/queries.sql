@@ -46,20 +46,17 @@ FROM work
 WHERE work_id = %s;
 
 -- name: load
--- A customer's head and balances, with a row for each named transaction that exists, in one snapshot.
-SELECT h.version, h.hash, b.currencies, b.available, b.reserved, {columns of transactions as t}
-FROM heads AS h
+-- The heads and balances of many customers, with a row for each named transaction that exists, in one snapshot.
+SELECT w.number, h.version, h.hash, b.balances, {columns of transactions as t}
+FROM json_to_recordset(%s::json) AS w (number integer, name text, id text, transaction_ids text[])
+JOIN heads AS h ON h.stream_name = w.name AND h.stream_id = w.id AND h.version > 0
 CROSS JOIN LATERAL (
-    SELECT
-        array_agg(currency) AS currencies,
-        array_agg(available_minor) AS available,
-        array_agg(reserved_minor) AS reserved
+    SELECT json_agg(json_build_array(currency, available_minor, reserved_minor))::text AS balances
     FROM balances
     WHERE stream_name = h.stream_name AND stream_id = h.stream_id
 ) AS b
 LEFT JOIN transactions AS t
-    ON t.transaction_id = ANY (%(transaction_ids)s) AND t.stream_name = h.stream_name AND t.stream_id = h.stream_id
-WHERE h.stream_name = %(stream_name)s AND h.stream_id = %(stream_id)s AND h.version > 0;
+    ON t.transaction_id = ANY (w.transaction_ids) AND t.stream_name = h.stream_name AND t.stream_id = h.stream_id;
 
 -- name: select_customer
 -- A customer's version and balances, currencies ascending, in one snapshot. One row without a balance if there is none.

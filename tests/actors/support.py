@@ -23,6 +23,7 @@ from store.port import (
     Feed,
     GatewayMode,
     Lease,
+    Load,
     MoveWork,
     Snapshot,
     Store,
@@ -191,6 +192,8 @@ class TroubledStore(Store):
         self._trouble: dict[str, list[Trouble | None]] = {}
         self.batches: list[Sequence[Write]] = []
         self.loads: list[frozenset[str]] = []
+        self.load_sizes: list[int] = []
+        """The number of customers in each batch of loads."""
         self.calls: list[str] = []
 
     def inject(self, method: str, *trouble: Trouble | BaseException | None) -> None:
@@ -212,6 +215,11 @@ class TroubledStore(Store):
         """See Store."""
         self.loads.append(frozenset(transaction_ids))
         return self._meet("load", lambda: self._store.load(stream, transaction_ids))
+
+    def load_many(self, loads: Sequence[Load]) -> list[Snapshot]:
+        """See Store; each of ``loads`` may meet an error injected for ``load`` as well."""
+        self.load_sizes.append(len(loads))
+        return self._meet("load_many", lambda: [self.load(*one) for one in loads])
 
     def stream_of(self, transaction_id: str) -> StreamKey | None:
         """See Store."""

@@ -20,6 +20,7 @@ from store.port import (
     Feed,
     GatewayMode,
     Lease,
+    Load,
     Snapshot,
     StreamKey,
     WorkItem,
@@ -143,6 +144,10 @@ class FaultyStore:
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """See Store."""
         return self._read(lambda: self._store.load(stream, transaction_ids))
+
+    def load_many(self, loads: Sequence[Load]) -> list[Snapshot]:
+        """See Store."""
+        return self._read(lambda: self._store.load_many(loads))
 
     def stream_of(self, transaction_id: str) -> StreamKey | None:
         """See Store."""

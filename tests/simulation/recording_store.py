@@ -18,6 +18,7 @@ from store.port import (
     Fenced,
     GatewayMode,
     Lease,
+    Load,
     Snapshot,
     StreamKey,
     WorkChange,
@@ -115,6 +116,10 @@ class RecordingStore:
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """See Store."""
         return self._store.load(stream, transaction_ids)
+
+    def load_many(self, loads: Sequence[Load]) -> list[Snapshot]:
+        """See Store."""
+        return self._store.load_many(loads)
 
     def stream_of(self, transaction_id: str) -> StreamKey | None:
         """See Store."""

@@ -9,12 +9,14 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from store.port import Load, Snapshot
 from tests.simulation.checker import violations
+from tests.simulation.faults import FaultyStore
 from tests.simulation.history import History
 from tests.simulation.process import LEASES_S
 from tests.simulation.world import simulate
@@ -55,8 +57,9 @@ def test_the_same_seed_gives_the_same_history_byte_for_byte(processes: int, tmp_
     assert histories[0] != histories[2]
 
 
-def test_each_kind_of_fault_occurs(tmp_path: Path) -> None:
+def test_each_kind_of_fault_occurs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each kind of fault occurs over some seeds, and no promise is broken; without faults this would show nothing."""
+    batches = _batches_of_loads(monkeypatch)
     met: set[tuple[str, str | None]] = set()
     calls: Counter[tuple[str, str]] = Counter()
     written: Counter[str] = Counter()
@@ -90,6 +93,25 @@ def test_each_kind_of_fault_occurs(tmp_path: Path) -> None:
         assert max(times for (name, _), times in calls.items() if name == gateway) > 1
     assert min(written[name] for name in ["DepositOutcomeUnknown", "WithdrawalCompleted", "WithdrawalFailed"]) > 0
     assert min(written[name] for name in ["ReviewOpened", "ReviewClosed", "BalanceAdjusted"]) > 0
+    assert min(batches[name] for name in ["", "StoreUnavailableError", "RuntimeError", "GreenletExit"]) > 0
+
+
+def _batches_of_loads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the queries for several customers from now on, by their errors."""
+    batches: Counter[str] = Counter()
+    load_many = FaultyStore.load_many
+
+    def counted(store: FaultyStore, loads: Sequence[Load]) -> list[Snapshot]:
+        try:
+            snapshots = load_many(store, loads)
+        except BaseException as error:
+            batches[type(error).__name__] += 1
+            raise
+        batches[""] += 1
+        return snapshots
+
+    monkeypatch.setattr(FaultyStore, "load_many", counted)
+    return batches
 
 
 def test_three_processes_conflict(tmp_path: Path) -> None:

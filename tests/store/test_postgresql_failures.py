@@ -11,7 +11,7 @@ from psycopg import errors
 
 from domain.account import Balance
 from store.errors import CorruptStoreError, SchemaError, StoreError, StoreUnavailableError, UnstorableError
-from store.port import Head, StreamKey, Write
+from store.port import Head, Load, StreamKey, Write
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.failures import is_race, translated
 from store.postgresql.sessions import Session, connection_settings
@@ -179,12 +179,34 @@ def test_an_error_quotes_no_row(schema: Schema, shared_store: PostgresqlStore) -
 def test_an_id_that_no_row_can_hold_is_not_found(schema: Schema, shared_store: PostgresqlStore) -> None:
     """An id with characters that PostgreSQL's text does not have is unknown, like any other missing id."""
     assert schema.execute("SELECT 1 FROM events") == []
+    customer = Customer("whole")
+    shared_store.append([customer.deposit("t1")])
     for odd in ("\x00", "\ud800"):
         assert shared_store.transaction("main", odd) is None
         assert shared_store.dead_letter("main", odd) is None
         assert shared_store.customer(StreamKey("main", odd)) is None
         assert shared_store.load(StreamKey("main", odd), [odd]).head == Head()
+        beside = [Load(StreamKey(odd, "a")), Load(customer.stream, [odd, "t1"]), Load(StreamKey("main", odd), ["t1"])]
+        missing, found, other = shared_store.load_many(beside)
+        assert (missing.head, found.account, other.head) == (Head(), customer.account, Head())
         assert shared_store.transactions("main", TransactionFilter(customer_id=odd), before=odd, limit=1) == []
+
+
+def test_a_batch_of_loads_with_a_damaged_row_fails(schema: Schema, shared_store: PostgresqlStore) -> None:
+    """Alone, the other customers are loaded, and the damaged one fails."""
+    whole, damaged = Customer("whole"), Customer("damaged")
+    shared_store.append([whole.deposit("t1"), damaged.deposit("t2")])
+    loads = [Load(whole.stream, ["t1"]), Load(damaged.stream, ["t2"])]
+    assert [one.account for one in shared_store.load_many(loads)] == [whole.account, damaged.account]
+    schema.execute(
+        "UPDATE transactions SET status = 'failed', failure_code = 'x', failure_category = 'odd'"
+        " WHERE transaction_id = 't2'"
+    )
+    with pytest.raises(CorruptStoreError):
+        shared_store.load_many(loads)
+    with pytest.raises(CorruptStoreError):
+        shared_store.load(*loads[1])
+    assert shared_store.load(*loads[0]).account == whole.account
 
 
 def test_a_time_that_cannot_be_read_cannot_be_stored(schema: Schema, shared_store: PostgresqlStore) -> None:

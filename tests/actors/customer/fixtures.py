@@ -12,6 +12,7 @@ from actors.customer.actor import CustomerStreamActor
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
 from actors.customer.idempotency import IdempotencyKey
+from actors.customer.loader import Loader
 from actors.gateways.breaker import Permit
 from actors.gateways.retry_policy import RetryPolicy
 from actors.gateways.settlement_delay import SettlementDelay
@@ -100,7 +101,7 @@ class Customers:
         self.context = CustomerContext(
             runtime=runtime,
             store=self.store,
-            loader=runtime.executor("loader", 8),
+            loader=Loader(self.store, runtime.executor("loader", 8), runtime.monotonic, at_once=8),
             journal=self.journal,
             supervisor=self.supervisor,
             scheduler=self.scheduler,

@@ -11,12 +11,12 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[3]
 CUSTOMERS = 100_000
-BYTES_MAX = 400_000_000
+BYTES_MAX = 320_000_000
 
 
 @pytest.mark.slow
 def test_a_hundred_thousand_customers_live_within_the_memory_bound() -> None:
-    """With 100,000 customers touched, each with an unfinished deposit, the whole process takes at most 400 MB.
+    """With 100,000 customers touched, each with an unfinished deposit, the whole process takes at most 320 MB.
 
     When all are idle the sweep brings them down to none, and a later command brings one of them back.
     """

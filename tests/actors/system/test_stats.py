@@ -66,16 +66,19 @@ def test_calls_that_are_out(live: Service) -> None:
 
 def test_requests_and_writes_that_wait(live: Service) -> None:
     """While the store hangs in a commit, other writes wait in the journal's mailbox, and their requests wait."""
-    gate, real = threading.Event(), live.store.append
+    gate, hangs, real = threading.Event(), threading.Event(), live.store.append
 
     def stuck(writes: list[Write]) -> list[AppendResult]:
+        hangs.set()
         assert gate.wait(WAIT_S)
         return real(writes)
 
     live.store.append = stuck  # type: ignore[method-assign,assignment]
     live.system.start()
     clients = [threading.Thread(target=live.receive, args=(f"c{number}",)) for number in range(4)]
-    for client in clients:
+    clients[0].start()
+    assert hangs.wait(WAIT_S)  # else its commit could carry the writes of all clients
+    for client in clients[1:]:
         client.start()
     until(lambda: live.system.stats().admissions["commands"].inside == 4)
     until(lambda: live.system.stats().mailboxes["journal"] > 0)
