@@ -147,10 +147,11 @@ def test_a_call_that_ended_late_gives_up_its_connection(
 
 def test_calls_before_an_overdue_one_do_not_shorten_the_next(client: Client, peer: Peer) -> None:
     """On one connection each call has the whole time, and an overdue call ends only its own."""
-    transport = client(peer.url, SHORT_DEADLINE_S, max_concurrent=1)
-    until = time.monotonic() + 3 * SHORT_DEADLINE_S
+    transport = client(peer.url, 1.0, max_concurrent=1)  # long enough for a call on a busy machine
+    until = time.monotonic() + 2.5
     while time.monotonic() < until:
         assert post(transport) == 200
+        time.sleep(0.05)
     assert peer.connections == 1
     peer.behave = first(answers(200, b"{}"), once=sends_nothing)
     with pytest.raises(OutcomeUnknownError, match="one: sent, then TimeoutError: timed out"):

@@ -36,7 +36,16 @@ def suits(history: History) -> bool:
         and "completed" in seen
         and any(entry["transactions"] for entry in history.of("tables") if entry["when"] == "restart")
         and _has_unordered_record(history)
+        and _has_declined(history)
     )
+
+
+def _has_declined(history: History) -> bool:
+    """Whether a transaction failed with the code of its provider."""
+    codes = {code for entry in history.of("truth") for _, code, _ in entry["fates"] if code}
+    fold = Fold()
+    assert [*fold_streams(history, fold)] == []
+    return any(seen.status == "failed" and seen.code in codes for seen in fold.transactions.values())
 
 
 def _all(history: History, what: str, **fields: Any) -> list[Entry]:

@@ -22,6 +22,7 @@ def has_callbacks(history: History) -> bool:
     refused = any(each.get("code") == SHORT and each["answer"] == "refused" for each in history.of("answer"))
     return (
         {"DepositCompleted", "ReviewOpened"} <= caused
+        and any(True for _ in _completions(history))
         and forged
         and any(each["answer"] == "unverified" for each in history.of("told"))
         and _reviewed(history) is not None
@@ -74,10 +75,17 @@ def _callback(history: History, cause: str) -> list[Entry]:
     ]
 
 
+def _completions(history: History) -> Iterator[tuple[Entry, Entry]]:
+    """Deposits that a callback completed which came with only one body."""
+    for event, body in bodies(history):
+        cause = _cause(body)
+        if body["type"] == "DepositCompleted" and cause is not None and is_callback(cause):
+            if len({entry["body"] for entry in _callback(history, cause) if not entry["forged"]}) == 1:
+                yield event, body
+
+
 def _completed(history: History) -> tuple[Entry, Entry]:
-    """A deposit that a callback completed."""
-    done = ((event, body) for event, body in bodies(history) if body["type"] == "DepositCompleted")
-    found: tuple[Entry, Entry] = first((event, body) for event, body in done if is_callback(_cause(body)))
+    found: tuple[Entry, Entry] = first(_completions(history))
     return found
 
 
