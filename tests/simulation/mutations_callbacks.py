@@ -79,9 +79,10 @@ def _completions(history: History) -> Iterator[tuple[Entry, Entry]]:
     """Deposits that a callback completed which came with only one body."""
     for event, body in bodies(history):
         cause = _cause(body)
-        if body["type"] == "DepositCompleted" and cause is not None and is_callback(cause):
-            if len({entry["body"] for entry in _callback(history, cause) if not entry["forged"]}) == 1:
-                yield event, body
+        if body["type"] != "DepositCompleted" or cause is None or not is_callback(cause):
+            continue
+        if len({entry["body"] for entry in _callback(history, cause) if not entry["forged"]}) == 1:
+            yield event, body
 
 
 def _completed(history: History) -> tuple[Entry, Entry]:
