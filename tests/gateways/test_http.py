@@ -151,6 +151,21 @@ def test_all_addresses_of_a_name_are_tried(client: Client, peer: Peer, monkeypat
     full.close()
 
 
+def test_an_address_of_an_unsupported_family_is_passed_over(
+    client: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host without IPv6 cannot even create a socket for the first address of many providers."""
+    unsupported = (-2, socket.SOCK_STREAM, 6, "", ("::1", peer.port, 0, 0))
+    usable = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", peer.port))
+    found = [unsupported, usable]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+    transport = client("http://pay.example.com")
+    assert post(transport) == 200
+    found.remove(usable)
+    with pytest.raises(NotSentError, match="Address family not supported"):
+        client("http://pay.example.org").request("GET", "/", {})
+
+
 def test_closed(client: Client, peer: Peer) -> None:
     """A closed transport sends nothing. Closing it twice is allowed."""
     transport = client(peer.url)
