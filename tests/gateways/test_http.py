@@ -96,7 +96,7 @@ def test_an_invalid_path_is_not_sent(client: Client, peer: Peer, path: str) -> N
     assert not peer.requests
 
 
-@pytest.mark.parametrize("header", [("X", "a\r\nY: b"), ("X\r\nY", "a"), ("X", "€"), ("", "a")])
+@pytest.mark.parametrize("header", [("X", "a\r\nY: b"), ("X\r\nY", "a"), ("X", "€"), ("", "a"), ("Host: a; X", "b")])
 def test_an_invalid_header_is_not_sent(client: Client, peer: Peer, header: tuple[str, str]) -> None:
     """No header can end its line early."""
     with pytest.raises(NotSentError):
