@@ -33,6 +33,7 @@ class OneSendResponse(Response):
         length = _plain_length(fields)
         code = _code_of(status)
         if exc_info or self.status is not None or code is None or length is None or self.req.method == "HEAD":
+            self._plain = False  # a response that this one replaces may have been
             return super().start_response(status, fields, exc_info)
         self.status, self.status_code, self.headers, self.response_length = status, code, fields, length
         self._plain = True

@@ -43,7 +43,11 @@ def connect(addresses: Sequence[ResolvedAddress], deadline: Deadline) -> socket.
     """
     error = OSError("the name has no addresses")
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-        endpoint = socket.socket(family, kind, protocol)
+        try:
+            endpoint = socket.socket(family, kind, protocol)
+        except OSError as failure:  # such as an IPv6 address on a host without IPv6
+            error = failure
+            continue
         try:
             endpoint.settimeout(deadline.left_s() / (len(addresses) - tried))
             endpoint.connect(address)

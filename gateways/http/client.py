@@ -73,9 +73,12 @@ class HttpClient:
             cause = TimeoutError("timed out") if connection and deadline and deadline.expired else error
             failure = translated(self._name, cause, sent=sent)
         finally:
-            in_time = deadline is not None and self._deadlines.end(deadline)
-            if has_slot:
-                self._pool.release(connection, usable=in_time)
+            in_time = False
+            try:
+                in_time = deadline is not None and self._deadlines.end(deadline)
+            finally:  # a greenlet may be killed while it waits for the lock of the deadlines
+                if has_slot:
+                    self._pool.release(connection, usable=in_time)
         raise failure  # outside the except block: no context that quotes what was sent or received
 
     def close(self) -> None:

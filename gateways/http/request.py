@@ -51,6 +51,9 @@ class RequestEncoder:
         # As many line ends as headers, so none is inside a header.
         if _HEADERS.fullmatch(lines) is None or lines.count("\r\n") != len(headers):
             raise TransportError("a header that cannot be sent")
+        # The form allows a colon in a value, and so does not find one in a name.
+        if ":" in "".join(headers):
+            raise TransportError("a header that cannot be sent")
         if not OWN_HEADERS.isdisjoint(map(str.lower, headers)):
             raise TransportError("a header that the transport sets itself")
         length = f"Content-Length: {len(body)}\r\n" if body or method in _WITH_BODY else ""

@@ -96,7 +96,7 @@ def test_an_invalid_path_is_not_sent(client: Client, peer: Peer, path: str) -> N
     assert not peer.requests
 
 
-@pytest.mark.parametrize("header", [("X", "a\r\nY: b"), ("X\r\nY", "a"), ("X", "€"), ("", "a")])
+@pytest.mark.parametrize("header", [("X", "a\r\nY: b"), ("X\r\nY", "a"), ("X", "€"), ("", "a"), ("Host: a; X", "b")])
 def test_an_invalid_header_is_not_sent(client: Client, peer: Peer, header: tuple[str, str]) -> None:
     """No header can end its line early."""
     with pytest.raises(NotSentError):
@@ -149,6 +149,21 @@ def test_all_addresses_of_a_name_are_tried(client: Client, peer: Peer, monkeypat
     resolve_to(monkeypatch, unused_port(), full.port, peer.port)
     assert post(client("http://pay.example.com", timeout_s=1.0)) == 200
     full.close()
+
+
+def test_an_address_of_an_unsupported_family_is_passed_over(
+    client: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host without IPv6 cannot even create a socket for the first address of many providers."""
+    unsupported = (-2, socket.SOCK_STREAM, 6, "", ("::1", peer.port, 0, 0))
+    usable = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", peer.port))
+    found = [unsupported, usable]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+    transport = client("http://pay.example.com")
+    assert post(transport) == 200
+    found.remove(usable)
+    with pytest.raises(NotSentError, match="Address family not supported"):
+        client("http://pay.example.org").request("GET", "/", {})
 
 
 def test_closed(client: Client, peer: Peer) -> None:

@@ -145,6 +145,27 @@ def test_a_call_that_ended_late_gives_up_its_connection(
     assert peer.connections == 2
 
 
+def test_a_call_that_is_killed_at_its_end_frees_its_slot(
+    client: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A greenlet may be killed while it waits for the lock of the deadlines. Its slot becomes free nevertheless."""
+    transport = client(peer.url, max_concurrent=1)
+
+    class KilledError(BaseException):
+        pass
+
+    def fail(*_args: object) -> bool:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Deadlines, "end", fail)
+        with pytest.raises(KilledError):
+            post(transport)
+    assert not transport._pool._idle
+    assert post(transport) == 200
+    assert peer.connections == 2
+
+
 def test_calls_before_an_overdue_one_do_not_shorten_the_next(client: Client, peer: Peer) -> None:
     """On one connection each call has the whole time, and an overdue call ends only its own."""
     transport = client(peer.url, 1.0, max_concurrent=1)  # long enough for a call on a busy machine

@@ -78,6 +78,31 @@ def test_the_bytes_are_gunicorns(status: str, fields: Fields, body: list[bytes],
     assert ours == sent_by(Response, request_, status, fields, body)
 
 
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [
+        ("304 Not Modified", [("content-length", "2")]),
+        ("500 Internal Server Error", [("content-length", "2"), ("x", "\xe9")]),
+        ("200 OK", [("content-length", "2"), ("connection", "close")]),
+    ],
+)
+def test_a_response_that_replaces_another_is_gunicorns(status: str, fields: Fields) -> None:
+    """After an error the application may begin again, until the head is sent."""
+
+    def sent(kind: type[Response]) -> bytes:
+        client = Client()
+        request = SimpleNamespace(method="GET", version=(1, 1), should_close=lambda: False)
+        response = kind(cast("Any", request), client.socket, CONFIG)
+        response.start_response("200 OK", [("content-length", "2")])
+        error = ValueError()
+        response.start_response(status, fields, (ValueError, error, cast("Any", None)))
+        response.write(b"{}")
+        response.close()
+        return DATE.sub(b"Date:", b"".join(client.sent))
+
+    assert sent(OneSendResponse) == sent(Response)
+
+
 def test_head_and_body_leave_in_one_send() -> None:
     """The kernel and the client are called once for a usual response."""
     client = Client()
