@@ -53,7 +53,7 @@ PARTS: Final = (
         ignored=(SIMULATION, *ALONE),
         workers=4,
         distribution="loadscope",
-        budget_s=360,
+        budget_s=400,
     ),
     Part(
         name="simulation",
@@ -61,13 +61,13 @@ PARTS: Final = (
         paths=(SIMULATION,),
         workers=2,
         distribution="loadgroup",
-        budget_s=90,
+        budget_s=60,
     ),
     Part(
         name="alone",
         why="figures, and hundreds of calls with a deadline of one second, need the machine for themselves",
         paths=ALONE,
-        budget_s=30,
+        budget_s=20,
     ),
 )
 
