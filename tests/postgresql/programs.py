@@ -1,4 +1,4 @@
-"""Where the programs of the packaged PostgreSQL lie, and as whom they run: it refuses to be started by root."""
+"""The folder and the user of the packaged PostgreSQL's programs, which refuse to be started by root."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class User(NamedTuple):
 
 
 def server_user() -> User:
-    """As whom a server runs: as oneself, but root, whom it refuses, hands it to a user without any rights."""
+    """The user of a server: the present one, or a user without any rights if that is root."""
     if os.geteuid() != 0:
         return User(os.geteuid(), os.getegid())
     nobody = pwd.getpwnam("nobody")

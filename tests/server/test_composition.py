@@ -31,7 +31,7 @@ announced(wsgi.ActorProcess, "end")
 announced(wsgi.LocalQueue, "close")
 announced(wsgi.ServiceStore, "close")
 wsgi.service.start(lambda: 0)
-print(TestClient(wsgi.app).simulate_get("/v1/customers/nobody").status_code)
+print(TestClient(wsgi.app).simulate_get("/v1/customers/absent").status_code)
 wsgi.service.stop()
 """
 

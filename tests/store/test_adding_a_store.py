@@ -94,7 +94,7 @@ import sys
 from falcon.testing import TestClient
 import wsgi
 wsgi.service.start(lambda: 0)
-print(TestClient(wsgi.app).simulate_get("/v1/customers/nobody").status_code)
+print(TestClient(wsgi.app).simulate_get("/v1/customers/absent").status_code)
 wsgi.service.stop()
 print(*sorted({"apsw", "psycopg", "psycopg_pool"} & sys.modules.keys()))
 """

@@ -19,7 +19,7 @@ COMMITTED = Committed()
 ODD = ("\x00", "", "\\u0000", '"', "null", "{}")
 """Names that no customer has. Some databases cannot store them."""
 STREAMS = [
-    *(StreamKey(merchant, customer) for merchant in ("main", "other") for customer in ("a", "b", "c", "nobody")),
+    *(StreamKey(merchant, customer) for merchant in ("main", "other") for customer in ("a", "b", "c", "absent")),
     *(StreamKey("main", odd) for odd in ODD),
     StreamKey("\x00", "a"),
 ]
