@@ -30,7 +30,7 @@ from tests.store.builders import OWNER, Customer, Step, move
 from tests.store.looking import versions
 from tests.store.postgresql_server import NOT_DURABLE, Schema
 from tests.store.proxy import Cut, Proxy
-from tests.store.replicas import until
+from tests.store.replicas import PATIENCE_S, until
 from tests.store.test_postgresql_append import address, through
 
 COMMITTED = Committed()
@@ -49,9 +49,15 @@ def store(schema: Schema, proxy: Proxy) -> Iterator[PostgresqlStore]:
     """A store behind the proxy, with OWNER registered and open connections."""
     store = PostgresqlStore(through(proxy, schema), writers=2, readers=2)
     store.register_owner(OWNER)
-    store.ping()
+    _open_all(store)
     yield store
     store.close()
+
+
+def _open_all(store: PostgresqlStore) -> None:
+    """Wait until no connection is being opened: the statements of its start would be cut in place of the test's."""
+    for sessions in (store._reading, store._writer._sessions):
+        sessions.pool.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("where", Cut)
@@ -263,6 +269,7 @@ def impatient(schema: Schema, proxy: Proxy) -> Iterator[PostgresqlStore]:
     """A store that does not wait for locks, so that the server refuses a statement that meets one."""
     store = PostgresqlStore(through(proxy, schema, options=f"{NOT_DURABLE} -c lock_timeout=100"), writers=2, readers=1)
     store.register_owner(OWNER)
+    _open_all(store)
     yield store
     store.close()
 
