@@ -58,18 +58,18 @@ def test_loads_together_are_the_loads_alone(filled: PaymentStore, loads: list[Lo
 
 def test_loads_together_have_every_customers_rows(filled: PaymentStore) -> None:
     """Balances, head and transactions are those of the customer; what it did not ask for is not loaded."""
-    a, b, nobody = filled.load_many(
+    a, b, absent = filled.load_many(
         [
             Load(StreamKey("main", "a"), ["main-a-2", "main-b-1"]),
             Load(StreamKey("main", "b")),
-            Load(StreamKey("main", "nobody"), ["main-a-1"]),
+            Load(StreamKey("main", "absent"), ["main-a-1"]),
         ]
     )
     assert dict(a.account.balances) == {"USD": Balance(10_000), "KWD": Balance(2**53 + 1)}
     assert list(a.account.transactions) == ["main-a-2"]
     assert a.head.version == a.account.version > 0
     assert (dict(b.account.balances), dict(b.account.transactions), b.account.customer_id) == ({}, {}, "b")
-    assert (nobody.head, nobody.account.customer_id, dict(nobody.account.transactions)) == (Head(), "nobody", {})
+    assert (absent.head, absent.account.customer_id, dict(absent.account.transactions)) == (Head(), "absent", {})
 
 
 def test_a_name_that_cannot_be_stored_hides_no_customer(filled: PaymentStore) -> None:
