@@ -10,7 +10,10 @@
                         │             ▼           │
                         │         processed ─Completed─▶ completed
                         │             │
-                        └── Failed ◀──┴───────────┘      (terminal: completed, failed)
+                        └── Failed ◀──┴───────────┘      (terminal: completed, voided, failed)
+
+A deposit with manual capture goes from pending, unknown or processed to ``authorized``, and from there to completed
+(by a capture), voided (by a void) or failed (the gateway released the money by itself).
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import Final
 from domain.events import (
     Kind,
 )
-from domain.money import Money
+from domain.money import Money, minor_to_text
 from domain.outcomes import Category
 from domain.values import value
 
@@ -36,7 +39,9 @@ class Status(StrEnum):
     PENDING = "pending"
     UNKNOWN = "unknown"
     PROCESSED = "processed"
+    AUTHORIZED = "authorized"
     COMPLETED = "completed"
+    VOIDED = "voided"
     FAILED = "failed"
 
     @property
@@ -51,14 +56,24 @@ INSUFFICIENT_FUNDS: Final = "insufficient-funds"
 """The code of the refusal of a withdrawal above the available balance."""
 DISCARDED: Final = "discarded"
 """The code of a failure by an operator's discard."""
-TERMINAL: Final = frozenset({Status.COMPLETED, Status.FAILED})
+NOT_POSSIBLE_NOW: Final = "not-possible-now"
+"""The code of a refusal that the present state of another transaction causes, and that time may lift."""
+AMOUNT_TOO_LARGE: Final = "amount-too-large"
+"""The code of a refused refund or capture above what is left."""
+NOT_SUPPORTED: Final = "not-supported"
+"""The code of a refused operation that the gateway cannot carry out."""
+TRANSIENT_REFUSALS: Final = frozenset({NOT_POSSIBLE_NOW})
+"""Codes of refusals that time may lift. They are never recorded under an idempotency key."""
+TERMINAL: Final = frozenset({Status.COMPLETED, Status.VOIDED, Status.FAILED})
 
 TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
     {
-        Status.PENDING: frozenset({Status.UNKNOWN, Status.PROCESSED, Status.FAILED}),
-        Status.UNKNOWN: frozenset({Status.PROCESSED, Status.FAILED}),
-        Status.PROCESSED: frozenset({Status.COMPLETED, Status.FAILED}),
+        Status.PENDING: frozenset({Status.UNKNOWN, Status.PROCESSED, Status.AUTHORIZED, Status.FAILED}),
+        Status.UNKNOWN: frozenset({Status.PROCESSED, Status.AUTHORIZED, Status.FAILED}),
+        Status.PROCESSED: frozenset({Status.AUTHORIZED, Status.COMPLETED, Status.FAILED}),
+        Status.AUTHORIZED: frozenset({Status.COMPLETED, Status.VOIDED, Status.FAILED}),
         Status.COMPLETED: frozenset(),
+        Status.VOIDED: frozenset(),
         Status.FAILED: frozenset(),
     }
 )
@@ -84,7 +99,12 @@ class Failure:
 
 @value(frozen=True, slots=True)
 class Transaction:
-    """One deposit or withdrawal. ``version`` is the stream version of its newest event."""
+    """One transaction. ``version`` is the stream version of the newest event that changed it.
+
+    ``reserved``: a withdrawal or refund took its amount from the available balance. Amounts are in minor units of its
+    currency. ``captured_minor`` is None unless an authorization was captured; ``refunding_minor`` is the sum of the
+    refunds under way. ``ended_by`` is the capture or void of this authorization that is under way or done.
+    """
 
     transaction_id: str
     kind: Kind
@@ -100,6 +120,21 @@ class Transaction:
     version: int
     created_at: datetime
     updated_at: datetime
+    correlation_id: str | None = None
+    manual_capture: bool = False
+    parent_id: str | None = None
+    parent_reference: str | None = None
+    reason: str | None = None
+    captured_minor: int | None = None
+    refunded_minor: int = 0
+    refunding_minor: int = 0
+    ended_by: str | None = None
+    authorization_expires_at: datetime | None = None
+
+    @property
+    def taken_minor(self) -> int:
+        """What a completed deposit took: the captured amount, or all of it where capture is automatic."""
+        return self.money.minor if self.captured_minor is None else self.captured_minor
 
 
 @value(frozen=True, slots=True)
@@ -139,3 +174,14 @@ class Refused:
     detail: str
     facts: Mapping[str, str] = field(default_factory=dict)
     replayed: bool = False
+
+
+def short_of(account: Account, money: Money) -> Refused | None:
+    """The refusal of a command that takes ``money``; None when it is available."""
+    currency = money.currency
+    available = account.balances.get(currency, Balance()).available
+    if available >= money.minor:
+        return None
+    text = minor_to_text(available, currency)
+    detail = f"{text} {currency} available, {money.text} requested."
+    return Refused(INSUFFICIENT_FUNDS, detail, {"available": text, "currency": currency})

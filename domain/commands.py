@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
 
 from domain.events import Kind
 from domain.money import Money
-from domain.outcomes import Approved, Declined, Unknown
+from domain.outcomes import Outcome, Unknown
 from domain.values import value
 
 
@@ -14,7 +16,8 @@ from domain.values import value
 class Receive:
     """Accept a deposit or withdrawal under the new id ``transaction_id``.
 
-    ``checked``: a withdrawal reserves its amount, and is refused above the available balance.
+    ``checked``: a withdrawal reserves its amount, and is refused above the available balance. ``manual_capture``: a
+    deposit holds the money only.
     """
 
     kind: Kind
@@ -22,6 +25,23 @@ class Receive:
     gateway: str
     money: Money
     details: Mapping[str, str]
+    checked: bool = True
+    manual_capture: bool = False
+
+
+@value(frozen=True, slots=True)
+class ReceiveChild:
+    """Accept a refund, capture or void of ``parent_id`` under the new id ``transaction_id``.
+
+    ``minor``: the amount in minor units; None is what is left to refund, or all that is held. ``checked``: a refund
+    reserves its amount, and is refused above the available balance.
+    """
+
+    kind: Kind
+    transaction_id: str
+    parent_id: str
+    minor: int | None = None
+    reason: str | None = None
     checked: bool = True
 
 
@@ -35,10 +55,11 @@ class RecordSubmission:
 
 @value(frozen=True, slots=True)
 class RecordOutcome:
-    """Record the outcome of a call, a lookup or a callback."""
+    """Record the outcome of a call or a lookup. ``expires_at``: the end of a hold whose end is not reported."""
 
     transaction_id: str
-    outcome: Approved | Declined | Unknown
+    outcome: Outcome | Unknown
+    expires_at: datetime | None = None
 
 
 @value(frozen=True, slots=True)
@@ -62,23 +83,40 @@ class OpenReview:
 
 @value(frozen=True, slots=True)
 class RecordCallback:
-    """Record a callback of ``gateway``: how the transaction ended, with the gateway's ``reference`` and ``money``."""
+    """Record a callback of ``gateway``: an outcome, with the gateway's ``reference`` and ``money``.
+
+    ``expires_at``: the end of a hold whose end is not reported.
+    """
 
     transaction_id: str
     gateway: str
     reference: str
     money: Money
-    outcome: Approved | Declined
+    outcome: Outcome
+    expires_at: datetime | None = None
+
+
+class Resolution(StrEnum):
+    """The outcomes that an operator can confirm."""
+
+    COMPLETED = "completed"
+    AUTHORIZED = "authorized"
+    """Of a deposit with manual capture: the gateway holds the money."""
+    FAILED = "failed"
 
 
 @value(frozen=True, slots=True)
 class Resolve:
-    """Record the outcome that an operator confirmed elsewhere, after reviewing ``version``."""
+    """Record the outcome that an operator confirmed elsewhere, after reviewing ``version``.
+
+    ``expires_at``: the end of the hold when the outcome is ``authorized``.
+    """
 
     transaction_id: str
-    completed: bool
+    outcome: Resolution
     version: int
     reason: str
+    expires_at: datetime | None = None
 
 
 @value(frozen=True, slots=True)
@@ -101,4 +139,4 @@ class CloseReview:
 
 TransactionCommand = RecordSubmission | RecordOutcome | RecordCallback | Discard | OpenReview | Resolve
 """Commands about an existing transaction."""
-Command = Receive | TransactionCommand | Adjust | CloseReview
+Command = Receive | ReceiveChild | TransactionCommand | Adjust | CloseReview

@@ -1,6 +1,6 @@
 """Events of a customer's stream, named in the past tense, and their stable stored names.
 
-One class serves deposits and withdrawals; the stored type carries the kind: ``DepositReceived``.
+One class serves all kinds of transactions; the stored type carries the kind: ``DepositReceived``, ``RefundReceived``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,31 @@ from domain.values import value
 
 
 class Kind(StrEnum):
-    """The direction of the money."""
+    """The type of a transaction: what its call to the provider does with the money."""
 
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
+    REFUND = "refund"
+    """Gives back a part or all of a completed deposit, its parent."""
+    CAPTURE = "capture"
+    """Takes a part or all of the money that its parent, an authorized deposit, holds. The rest is released."""
+    VOID = "void"
+    """Releases the money that its parent, an authorized deposit, holds."""
+
+    @property
+    def ends_authorization(self) -> bool:
+        """Whether it ends an authorization: of these an authorized deposit has at most one that did not fail."""
+        return self is Kind.CAPTURE or self is Kind.VOID
 
 
 @value(frozen=True, slots=True)
 class Received:
-    """The command is durable, and not sent yet. ``reserved``: a withdrawal took it from the available balance."""
+    """The command is durable, and not sent yet.
+
+    ``reserved``: a withdrawal or refund took it from the available balance. ``manual_capture``: a deposit holds the
+    money only, until it is captured. A refund, capture or void names its ``parent_id`` and the gateway's own reference
+    of that, ``parent_reference``. ``reason``: the client's, of a refund.
+    """
 
     kind: Kind
     transaction_id: str
@@ -33,6 +49,10 @@ class Received:
     money: Money
     details: Mapping[str, str]
     reserved: bool = False
+    manual_capture: bool = False
+    parent_id: str | None = None
+    parent_reference: str | None = None
+    reason: str | None = None
 
 
 @value(frozen=True, slots=True)
@@ -66,8 +86,30 @@ class Processed:
 
 
 @value(frozen=True, slots=True)
+class Authorized:
+    """The gateway holds the money of a deposit until ``expires_at``, under ``gateway_reference``.
+
+    Without a reference, an operator recorded it before the gateway had reported one.
+    """
+
+    kind: Kind
+    transaction_id: str
+    gateway_reference: str | None
+    expires_at: datetime
+
+
+@value(frozen=True, slots=True)
 class Completed:
-    """Final: the money moved."""
+    """Final: the money moved. ``captured``: the part of an authorized deposit that was taken."""
+
+    kind: Kind
+    transaction_id: str
+    captured: Money | None = None
+
+
+@value(frozen=True, slots=True)
+class Voided:
+    """Final: the gateway released the money of an authorized deposit, and nothing moved."""
 
     kind: Kind
     transaction_id: str
@@ -117,7 +159,7 @@ class ReviewClosed:
     reason: str
 
 
-TransactionEvent = Received | Submitted | OutcomeUnknown | Processed | Completed | Failed
+TransactionEvent = Received | Submitted | OutcomeUnknown | Processed | Authorized | Completed | Voided | Failed
 AccountEvent = BalanceAdjusted | ReviewOpened | ReviewClosed
 """Events that change no transaction."""
 Event = TransactionEvent | AccountEvent
@@ -127,17 +169,30 @@ TRANSACTION_EVENTS: Final[tuple[type[TransactionEvent], ...]] = (
     Submitted,
     OutcomeUnknown,
     Processed,
+    Authorized,
     Completed,
+    Voided,
     Failed,
 )
+_OF_DEPOSITS_ONLY: Final = frozenset({Authorized, Voided})
 
 TYPE_NAMES: Final[dict[tuple[type, Kind | None], str]] = {
-    **{(cls, kind): kind.value.capitalize() + cls.__name__ for cls in TRANSACTION_EVENTS for kind in Kind},
+    **{
+        (cls, kind): kind.value.capitalize() + cls.__name__
+        for cls in TRANSACTION_EVENTS
+        for kind in Kind
+        if kind is Kind.DEPOSIT or cls not in _OF_DEPOSITS_ONLY
+    },
     (BalanceAdjusted, None): "BalanceAdjusted",
     (ReviewOpened, None): "ReviewOpened",
     (ReviewClosed, None): "ReviewClosed",
 }
 """Class and kind to stored type name."""
+VOCABULARY: Final = 2
+"""The revision of the set of events, which processes publish while several versions share a database.
+
+1: deposits and withdrawals. 2: authorizations, refunds, captures and voids.
+"""
 EVENT_TYPES: Final[dict[str, tuple[type, Kind | None]]] = {name: key for key, name in TYPE_NAMES.items()}
 """Stored type name to class and kind, such as ``DepositReceived`` to ``(Received, Kind.DEPOSIT)``."""
 
@@ -149,8 +204,12 @@ def type_name(event: Event) -> str:
 
 @value(frozen=True, slots=True)
 class Recorded:
-    """An event with its version in the stream and its time: the input of ``evolve``."""
+    """An event with its version in the stream and its time: the input of ``evolve``.
+
+    ``correlation_id`` is the one in its metadata. A transaction keeps that of its first event.
+    """
 
     version: int
     occurred_at: datetime
     event: Event
+    correlation_id: str | None = None

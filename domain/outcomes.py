@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from domain.values import value
 
@@ -22,11 +24,35 @@ class Category(StrEnum):
 
 
 @value(frozen=True, slots=True)
+class NextAction:
+    """What the customer must do before the gateway continues: visit ``url``, before ``expires_at`` if that is known."""
+
+    type: str  # redirect
+    url: str
+    expires_at: datetime | None = None
+
+
+@value(frozen=True, slots=True)
 class Approved:
-    """The gateway accepted the transaction under its own ``reference``; ``final`` when the money has moved."""
+    """The gateway accepted the transaction under its own ``reference``; ``final`` when the money has moved.
+
+    ``next_action``: it continues only after the customer has acted. Never with ``final``.
+    """
 
     reference: str
     final: bool
+    next_action: NextAction | None = None
+
+
+@value(frozen=True, slots=True)
+class Authorization:
+    """The gateway holds the money under its own ``reference``, and takes it only when it is captured.
+
+    ``expires_at``: the end of the hold, if the gateway reports it.
+    """
+
+    reference: str
+    expires_at: datetime | None = None
 
 
 @value(frozen=True, slots=True)
@@ -42,6 +68,13 @@ class Declined:
     reference: str | None = None
 
 
+AUTHORIZATION_EXPIRED: Final = "authorization_expired"
+AUTHORIZATION_CANCELLED: Final = "authorization_cancelled"
+AUTHORIZATION_GONE: Final = frozenset({AUTHORIZATION_EXPIRED, AUTHORIZATION_CANCELLED})
+"""Codes of a decline: the gateway holds the money no longer. A decline of a capture or void with one of these codes
+ends its parent as well."""
+
+
 @value(frozen=True, slots=True)
 class Unknown:
     """Whether the gateway acted is not known; ``reason`` is for operators."""
@@ -54,7 +87,7 @@ class NotReceived:
     """Result of a lookup: the gateway has never received this transaction."""
 
 
-Outcome = Approved | Declined
+Outcome = Approved | Authorization | Declined
 
 
 class GatewayError(Exception):
