@@ -14,6 +14,7 @@ from actors.leases import Leases
 from actors.listeners import Listener
 from actors.messages import LeasesRevoked, Recipient
 from actors.runtime.runtime import Runtime
+from domain.events import VOCABULARY
 from store.errors import StoreError
 from store.port import Store
 
@@ -33,6 +34,8 @@ class Health:
         """Why this process is not ready, for ``/readyz``; None when the store took the newest beat."""
         self.beaten_at: float | None = None
         """When the store took the newest beat, on the monotonic clock; None before the first."""
+        self.vocabulary_floor = 1
+        """The set of events that all live processes know (``domain.events.VOCABULARY``), as of the newest beat."""
         self.clocks: tuple[float, float] | None = None
         """The readings of the wall clock and the monotonic clock at the same moment, in seconds."""
 
@@ -65,10 +68,11 @@ class Heartbeat:
             self._leases.give_back()
             if not self._store.heartbeat(self._leases.owner) and not self._leases.retired:  # in this order: see retire
                 self._listener.leases_lost()
-                self._store.register_owner(self._leases.owner)
+                self._store.register_owner(self._leases.owner, VOCABULARY)
             released = self._store.release_dead(self._lease_s)
             if released:
                 self._listener.taken_over(released)
+            self._health.vocabulary_floor = self._store.vocabulary_floor()
             self._health.problem, self._health.beaten_at = None, self._runtime.monotonic()
         except StoreError as error:
             self._health.problem = f"The store does not answer: {error}"

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from actors.customer.command_operation import CommandOperation
 from actors.replies import GatewayStatus, Reply, SignatureInvalid
+from domain.events import Kind
 from store.codec import Metadata
 from store.port import DeadLetterFilter, GatewayMode, StreamKey
 
@@ -46,6 +47,12 @@ class Payments(Protocol):
 
     def gateway_currencies(self) -> Mapping[str, frozenset[str]]:
         """The configured gateways and the currencies that each takes; never blocks."""
+
+    def supports(self, gateway: str, kind: Kind, *, manual_capture: bool = False) -> bool:
+        """Whether a configured gateway can carry out transactions of ``kind``; never blocks.
+
+        ``manual_capture``: deposits whose money is held until it is captured.
+        """
 
     def is_stopping(self) -> bool:
         """Whether this process is shutting down; never blocks."""

@@ -10,6 +10,7 @@ from pykka import Timeout
 
 from actors.admission import Admission
 from actors.customer.command_operation import CommandOperation
+from actors.customer.idempotency import replay
 from actors.listeners import Listener
 from actors.messages import Recipient, RetryDead, SetBreakerMode, StatusRequest
 from actors.operations.callback import read_callback
@@ -20,9 +21,11 @@ from actors.runtime.router import Router
 from actors.runtime.runtime import Runtime
 from actors.runtime.waiting import Waiting
 from actors.stats import AdmissionStats
+from domain.account import TRANSIENT_REFUSALS, Refused
+from domain.events import Kind
 from gateways.port import Gateway
 from store.codec import Metadata
-from store.errors import StoreUnavailableError
+from store.errors import StoreError, StoreUnavailableError
 from store.port import DeadLetterFilter, GatewayMode, Store, StreamKey
 
 logger: Final = logging.getLogger(__name__)
@@ -50,12 +53,13 @@ class ServiceFacade:
     """
 
     _customers: Router[StreamKey] | None = None
-    """None until the facade is open. The four after it are set together with it."""
+    """None until the facade is open. The six after it are set together with it."""
     _supervisor: Recipient
     _dead_letters: Recipient
     _breaker_sync: Recipient
     _store: Store
     _actor_problems: Callable[[], Sequence[str]]
+    _vocabulary_floor: Callable[[], int]
 
     def __init__(
         self,
@@ -90,10 +94,14 @@ class ServiceFacade:
         breaker_sync: Recipient,
         store: Store,
         problems: Callable[[], Sequence[str]],
+        vocabulary_floor: Callable[[], int],
     ) -> None:
-        """Pass commands on to these actors from now on. ``problems``: why they are not ready."""
+        """Pass commands on to these actors from now on.
+
+        ``problems``: why they are not ready. ``vocabulary_floor``: the set of events that all live processes know.
+        """
         self._supervisor, self._dead_letters, self._breaker_sync = supervisor, dead_letters, breaker_sync
-        self._store, self._actor_problems = store, problems
+        self._store, self._actor_problems, self._vocabulary_floor = store, problems, vocabulary_floor
         self._customers = customers  # last: other threads read it first
 
     def report_problem(self, problem: str) -> None:
@@ -103,6 +111,11 @@ class ServiceFacade:
     def begin_stopping(self) -> None:
         """Report that the service is not ready any more. Commands that still arrive are carried out."""
         self._problem, self._stopping = _STOPPING, True
+
+    def supports(self, gateway: str, kind: Kind, *, manual_capture: bool = False) -> bool:
+        """See Payments."""
+        configured = self._gateways.get(gateway)
+        return configured is not None and kind in configured.operations and (configured.holds or not manual_capture)
 
     def is_stopping(self) -> bool:
         """See Payments."""
@@ -124,6 +137,8 @@ class ServiceFacade:
         """See Payments."""
         if self._customers is None:
             return NotStored(self._problem)
+        if command.vocabulary > self._vocabulary_floor():
+            return _EARLIER_VERSION
         command.deadline = self._runtime.monotonic() + self._request_deadline_s
         admission = self._admissions[command.admission]
         refusal = admission.enter()
@@ -136,13 +151,29 @@ class ServiceFacade:
             except MailboxFullError:
                 return _MAILBOX_FULL
             try:
-                return self._waiting.wait(command.reply)
+                reply = self._waiting.wait(command.reply)
             except Timeout:
                 if command.take():
                     return NotStored("The deadline passed before it could be stored.")
                 return Uncertain(command.transaction_id)
         finally:
             admission.leave()
+        return self._replayed(command, reply) if isinstance(reply, Refused) else reply
+
+    def _replayed(self, command: CommandOperation, refused: Refused) -> Reply:
+        """The answer to a refused command: a repetition of one that was accepted gets the answer of that.
+
+        Other refusals are recorded under their keys, and so have found the key. These are not.
+        """
+        key = command.idempotency_key
+        if key is None or refused.code not in TRANSIENT_REFUSALS:
+            return refused
+        try:
+            held = self._store.claimed(key.scope, key.key)
+        except StoreError as error:
+            logger.warning("it is not known whether a command was repeated: %s", error)
+            return NotStored("The store is not available.")
+        return refused if held is None else replay(key, held)
 
     def send(self, stream: StreamKey, command: R) -> R | NotStored:
         """Send ``command`` without admission and without waiting, and return it; its ``reply`` gets the answer."""
@@ -208,4 +239,5 @@ class ServiceFacade:
             raise TimeoutError("no answer in time") from error
 
 
+_EARLIER_VERSION: Final = NotStored("A process of an earlier version is still running, which does not know this.", 5)
 _MAILBOX_FULL: Final = NotStored("Too many commands wait for this customer.")

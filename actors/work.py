@@ -5,7 +5,6 @@ from __future__ import annotations
 import orjson
 
 from domain.account import Transaction
-from domain.commands import Receive
 from domain.events import Kind
 from store.codec import Metadata
 from store.port import Action, OpenWork, StreamKey, WorkItem
@@ -46,11 +45,10 @@ def open_submit(transaction: Transaction, owner: str | None, payload: bytes) -> 
     )
 
 
-def lost_item(stream: StreamKey, command: Receive) -> WorkItem:
-    """The item of a command whose transaction may or may not be stored."""
-    event_type = event_type_of(command.kind)
-    work_id = command.transaction_id
-    return WorkItem(work_id, FIRST_TOKEN, stream, command.gateway, Action.SUBMIT, event_type, 0, (), None)
+def lost_item(stream: StreamKey, transaction_id: str, kind: Kind, gateway: str) -> WorkItem:
+    """The item of a transaction that may or may not be stored."""
+    event_type = event_type_of(kind)
+    return WorkItem(transaction_id, FIRST_TOKEN, stream, gateway, Action.SUBMIT, event_type, 0, (), None)
 
 
 def first_item(stream: StreamKey, transaction: Transaction, payload: bytes) -> WorkItem:

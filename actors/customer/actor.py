@@ -19,7 +19,7 @@ from actors.customer.rebase import rebase
 from actors.messages import Append, Loaded, Passivate, Retry, Unanswered, Written
 from actors.runtime.actor import ServiceActor
 from domain.account import Account, UnknownTransactionError
-from store.errors import CommitUncertainError, StoreUnavailableError
+from store.errors import CommitUncertainError, CorruptStoreError, StoreUnavailableError
 from store.port import (
     AppendResult,
     Committed,
@@ -154,9 +154,11 @@ class CustomerStreamActor(ServiceActor):
         """Load again, with ``transaction_id``. If that was done already, the transaction is not on record."""
         looked = transaction_id in self._asked
         if looked:
+            if not any(transaction_id in operation.to_load for operation in self._deciding):
+                raise CorruptStoreError(f"{transaction_id} is the parent of a transaction, and is not on record")
             kept: list[Operation] = []
             for operation in self._deciding:
-                if operation.transaction_id != transaction_id:
+                if transaction_id not in operation.to_load:
                     kept.append(operation)
                     continue
                 logger.error("its transaction is not on record", extra={"fields": operation.fields})
@@ -167,7 +169,7 @@ class CustomerStreamActor(ServiceActor):
         if looked:
             self._advance()
         else:
-            self._load()
+            self._load(transaction_id)
 
     def _append(self, batch: Batch) -> bool:
         """Have the journal store ``batch``; False when there is nothing to store."""
@@ -303,11 +305,11 @@ class CustomerStreamActor(ServiceActor):
         address = self._context.address(self._stream)
         self._context.runtime.after(RETRY_S, lambda: address.tell(Retry()))
 
-    def _load(self) -> None:
+    def _load(self, *also: str) -> None:
         context = self._context
         serial = self._awaited = context.next_serial()
         first = self._waiting[:BATCH_MAX]
-        wanted = wanted_for(first, self._account)
+        wanted = tuple(dict.fromkeys((*wanted_for(first, self._account), *also)))
         self._asked = frozenset(wanted)
         self._generation = context.generations.generation
         load(context, self._stream, wanted, first, serial=serial, reply_to=self.actor_ref)

@@ -13,7 +13,7 @@ from actors.customer.idempotency import IdempotencyKey, claim_of, replay
 from actors.customer.operation import Batch, Operation
 from actors.replies import NotStored, Replayed, Reply, Uncertain
 from actors.runtime.actor import Future
-from domain.account import Account, Refused, UnknownTransactionError
+from domain.account import TRANSIENT_REFUSALS, Account, Refused, UnknownTransactionError
 from store.codec import Metadata
 from store.port import Claim, StreamKey
 
@@ -63,6 +63,11 @@ class CommandOperation(Operation):
     def transaction_id(self) -> str | None:
         """The transaction that it is about, if any."""
         return None
+
+    @property
+    def vocabulary(self) -> int:
+        """The revision of the set of events that every process must know before it may be stored."""
+        return 1
 
     @property
     def own_id(self) -> str:
@@ -131,9 +136,11 @@ class CommandOperation(Operation):
             self.reply.set(self.answer)
 
     def refusal_claim(self, refused: Refused, version: int) -> Claim | None:
-        """See Operation: its idempotency key, unless it may be stored as carried out."""
+        """See Operation: its idempotency key, unless time may lift the refusal, or it may be stored as carried out."""
         key = self.idempotency_key
-        return None if key is None or self.may_be_stored(version) else claim_of(key, self.own_id, refused)
+        if key is None or refused.code in TRANSIENT_REFUSALS or self.may_be_stored(version):
+            return None
+        return claim_of(key, self.own_id, refused)
 
     def refused(self, refused: Refused, version: int) -> None:
         """See Operation."""

@@ -20,7 +20,7 @@ _NO_TRANSACTIONS: Final[Mapping[str, Transaction]] = MappingProxyType({})  # one
 
 def wanted_for(operations: Iterable[Operation], account: Account | None) -> tuple[str, ...]:
     """The transactions that a load must look for: those of ``operations``, and those held already."""
-    wanted = {known: None for operation in operations if (known := operation.to_load) is not None}
+    wanted = {transaction_id: None for operation in operations for transaction_id in operation.to_load}
     if account is not None:
         wanted.update(dict.fromkeys(account.transactions))
     return tuple(wanted)
@@ -41,12 +41,15 @@ def load(
 
 
 def trimmed(account: Account) -> Account:
-    """Forget what is finished, and what has been unfinished for long."""
+    """Forget what is finished, except parents of the unfinished, and what has been unfinished for long."""
+    known = account.transactions
     open_ones: dict[str, Transaction] = {
-        key: transaction for key, transaction in account.transactions.items() if transaction.status not in TERMINAL
+        key: transaction for key, transaction in known.items() if transaction.status not in TERMINAL
     }
     if not open_ones:
         return Account(account.customer_id, account.version, account.balances, _NO_TRANSACTIONS)
     for key in list(open_ones)[: max(len(open_ones) - CACHED_MAX, 0)]:
         del open_ones[key]
+    parents = [one.parent_id for one in open_ones.values() if one.parent_id is not None]
+    open_ones.update((parent_id, known[parent_id]) for parent_id in parents if parent_id in known)
     return Account(account.customer_id, account.version, account.balances, open_ones)

@@ -47,9 +47,9 @@ class Operation:
         raise NotImplementedError
 
     @property
-    def to_load(self) -> str | None:
-        """The transaction that a load must look for, if any."""
-        return self.transaction_id
+    def to_load(self) -> tuple[str, ...]:
+        """The transactions that a load must look for. A load reads their parents as well."""
+        return () if self.transaction_id is None else (self.transaction_id,)
 
     @property
     def work_id(self) -> str | None:
@@ -239,7 +239,7 @@ class Batch:
         for number, event in enumerate(events):
             if number == len(event_ids):
                 event_ids.append(self._new_id())
-            recorded = Recorded(self.head.version + 1, at, event)
+            recorded = Recorded(self.head.version + 1, at, event, metadata.correlation_id)
             self.account = evolve(self.account, recorded)
             done = encode(self.stream, self.head, recorded, event_ids[number], metadata)
             self.head = Head(done.version, done.hash)
@@ -247,6 +247,9 @@ class Batch:
             self.recorded.append((recorded, metadata))
             if isinstance(event, TRANSACTION_EVENTS):
                 self._transactions[event.transaction_id] = None
+                parent_id = self.account.transactions[event.transaction_id].parent_id
+                if parent_id is not None:
+                    self._transactions[parent_id] = None
             elif (review := project_review(before, recorded)) is not None:
                 self._reviews.append(review)
         return tuple(encoded)

@@ -8,11 +8,12 @@ from typing import Final, assert_never
 
 from actors.messages import CallResult, NotSent, NotTried, Unhandled
 from domain.account import TERMINAL, Status
-from domain.outcomes import Approved, Declined, NotReceived, Unknown
+from domain.outcomes import Approved, Authorization, Declined, NotReceived, Unknown
 from domain.values import value
 from store.port import Action, CloseWork, DeliveryCertainty, MoveWork, WorkError, WorkItem, WorkState
 
 DAY_S: Final = 86_400.0
+AUTHORIZATION_EXPIRES_S: Final = 7 * DAY_S
 ERRORS_KEPT: Final = 20
 """The newest errors of a piece of work that are kept."""
 ERROR_LENGTH_MAX: Final = 500
@@ -37,6 +38,8 @@ class RetryPolicy:
     permit_s: float = 0.0
     retry_first_s: float = 0.2
     retry_max_s: float = 5.0
+    authorization_expires_s: float = AUTHORIZATION_EXPIRES_S
+    """The end of a hold, after it began, when the gateway reports none."""
 
     def discardable(self, item: WorkItem) -> bool:
         """Whether it is certain that no attempt at ``item`` reached the gateway."""
@@ -55,19 +58,25 @@ def next_step(
     chance: float,
     status: Status | None = None,
     settlement_left_s: float = 0.0,
+    held_s: float = 0.0,
 ) -> MoveWork | CloseWork:
     """The next step after ``result``; ``chance`` in [0, 1) spreads the delays.
 
     ``status`` is that of the transaction after ``result`` was recorded, None when it was not. For another
-    ``settlement_left_s`` the gateway may still receive what it reports as never received.
+    ``settlement_left_s`` the gateway may still receive what it reports as never received. An authorized transaction
+    is looked up at the end of its hold, in ``held_s``, and daily after it.
     """
     if status in TERMINAL or (status is None and _final(result)):  # nothing is sent after the end of a transaction
         return CloseWork(item.work_id)
+    answered = isinstance(result, Approved | Authorization | Declined)
+    if status is Status.AUTHORIZED and (answered or item.action is Action.SUBMIT):
+        delay_s, sent = held_s if held_s > 0 else DAY_S, DeliveryCertainty.SENT
+        return _move(item, Action.RESOLVE, delay_s, attempts=len(policy.lookup_after_s), certainty=sent)
     match result:
         case Approved(final=True) | Declined():
             # The answer contradicts the record: a review is open, and the transaction is still unfinished.
             return _look_up_again(item, policy, _with_error(item, now, "the answer contradicts the record"))
-        case Approved():
+        case Approved() | Authorization():
             if item.action is Action.SUBMIT:  # accepted, the final status is to come: the schedule starts again
                 return _look_up_first(item, policy)
             return _look_up_again(item, policy)
@@ -95,8 +104,11 @@ def ran_a_day(
         return False
     silent = isinstance(result, NotSent | Unknown)
     if isinstance(result, NotReceived):
-        silent = status is Status.PROCESSED or settlement_left_s > 0
-    return silent and now - item.transaction.updated_at >= timedelta(seconds=DAY_S)
+        silent = status in {Status.PROCESSED, Status.AUTHORIZED} or settlement_left_s > 0
+    since = item.transaction.updated_at
+    if status is Status.AUTHORIZED:  # before the end of the hold nothing is expected of the gateway
+        since = max(since, item.transaction.authorization_expires_at or since)
+    return silent and now - since >= timedelta(seconds=DAY_S)
 
 
 def _final(result: CallResult) -> bool:
@@ -111,7 +123,7 @@ def _certainty_unsent(item: WorkItem, policy: RetryPolicy) -> DeliveryCertainty:
 def _not_received(
     item: WorkItem, policy: RetryPolicy, now: datetime, status: Status | None, settlement_left_s: float
 ) -> MoveWork:
-    if status is Status.PROCESSED:
+    if status in {Status.PROCESSED, Status.AUTHORIZED}:
         return _look_up_again(item, policy, _with_error(item, now, "the gateway says that it never received it"))
     if policy.honours_keys:
         return _move(item, Action.SUBMIT, 0.0, attempts=0)

@@ -19,6 +19,7 @@ from actors.customer.operation import Batch
 from actors.customer.restored import Standing
 from actors.customer.work_operation import WorkOperation
 from actors.operations.leases import release
+from actors.operations.related_work import announce, expiry_of, parents_work, work_after
 from actors.operations.reviews import REVIEW_SCOPE, with_report, without_reviews
 from actors.operations.waiting_callbacks import (
     EVENT_TYPE,
@@ -32,10 +33,11 @@ from actors.operations.waiting_callbacks import (
 from actors.replies import NotStored, SignatureInvalid, Taken
 from actors.runtime.runtime import Runtime
 from domain.commands import RecordCallback
+from domain.decisions import review_of
 from domain.events import Event, ReviewOpened
 from domain.gateway_report import GatewayReport, Source, storable_body
+from domain.outcomes import Authorization
 from domain.references import are_same_bodies
-from domain.state_machine import review_of
 from gateways.masking import kept
 from gateways.port import Gateway, RawMembers, SignatureInvalidError, UnusablePayload
 from store.codec import Metadata
@@ -139,6 +141,7 @@ class CallbackOperation(CommandOperation):
     __slots__ = (
         "about",
         "callback",
+        "changes",
         "command",
         "held_body",
         "problem",
@@ -167,6 +170,7 @@ class CallbackOperation(CommandOperation):
         self.about, self.raw = about, raw
         self.held_body: bytes | None = None  # the body under which its event id is on record
         self.reviewed = False  # a review of it was opened before
+        self.changes: tuple[WorkChange, ...] = ()  # of the work of the transaction and its parent
 
     @property
     def transaction_id(self) -> str | None:
@@ -178,10 +182,10 @@ class CallbackOperation(CommandOperation):
         """Its event id: in a batch once."""
         return (self.callback.gateway, self.callback.event_id)
 
-    def decide(self, batch: Batch, context: CustomerContext) -> None:  # noqa: ARG002
+    def decide(self, batch: Batch, context: CustomerContext) -> None:
         """Record what it changes, open a review, or store it as work that waits for its transaction."""
         callback, held_body = self.callback, self.held_body
-        self.answer = Taken()
+        self.answer, self.changes = Taken(), ()
         batch.on_commit(self)
         if held_body is not None and (self.reviewed or are_same_bodies(held_body, callback.body)):
             return
@@ -191,16 +195,22 @@ class CallbackOperation(CommandOperation):
         if held_body is not None:
             claims, events = (), [_review(batch, self.transaction_id, _OTHER_BODY)]
         elif self.command is not None:
-            events = _decided(batch, self.command, reviewed=self.reviewed)
-            work = _closing(self.command, events)
+            events = _decided(batch, self.command, context, reviewed=self.reviewed)
         elif self.problem is not None:
             events = [] if self.reviewed else [_review(batch, self.about, self.problem)]
         else:
             work = (self._waiting_work(batch.now),)
         events = with_report(events, lambda: callback.report(self.raw, batch.now))
         recorded = batch.record(events, self.metadata, self.event_ids)
+        if self.command is not None:
+            self.changes = _work_after(batch, self.command, events, context)
         claims += _review_claims(callback.gateway, callback.event_id, events, again=held_body is not None)
-        batch.add_part(Part(events=recorded, claims=claims, work=work), self)
+        batch.add_part(Part(events=recorded, claims=claims, work=work + self.changes), self)
+
+    def after_commit(self, batch: Batch, context: CustomerContext) -> None:
+        """Pass on moved work, then answer."""
+        announce(self.changes, self.callback.gateway, context)
+        super().after_commit(batch, context)
 
     def _waiting_work(self, now: datetime) -> OpenWork:
         assert self.unmatched is not None
@@ -220,36 +230,44 @@ class CallbackOperation(CommandOperation):
 class StoredCallbackOperation(WorkOperation):
     """A stored callback that is matched again. ``command``: its transaction has been found, in this stream."""
 
-    __slots__ = ("command", "reviewed")
+    __slots__ = ("changes", "command", "reviewed")
 
     def __init__(self, item: WorkItem, command: RecordCallback | None) -> None:
         super().__init__(item)
         self.command = command
         self.reviewed = False  # a review of it was opened before
+        self.changes: tuple[WorkChange, ...] = ()  # of the work of the transaction and its parent
 
     @property
     def transaction_id(self) -> str | None:
         """The transaction that it is about, once that is found."""
         return None if self.command is None else self.command.transaction_id
 
-    def decide(self, batch: Batch, context: CustomerContext) -> None:  # noqa: ARG002
+    def decide(self, batch: Batch, context: CustomerContext) -> None:
         """Apply it if its transaction is found; open a review after an hour; else let it wait longer."""
         item = self.item
         stored = read_payload(item)
+        self.changes = ()
         events: list[Event] = []
         work: tuple[WorkChange, ...] = (CloseWork(item.work_id),)
         if self.command is not None:
-            events = _decided(batch, self.command, reviewed=self.reviewed)
-            work += _closing(self.command, events)
+            events = _decided(batch, self.command, context, reviewed=self.reviewed)
         elif batch.now < stored.waits_until:
             work = (wait_longer(item, item.attempts + 1),)
         elif not self.reviewed:
             events = [_review(batch, None, _UNKNOWN)]
         events = with_report(events, lambda: stored.report)
         recorded = batch.record(events, stored.metadata, self.event_ids)
+        if self.command is not None:
+            self.changes = _work_after(batch, self.command, events, context)
+            work += self.changes
         claims = _review_claims(gateway_of(item.gateway), stored.event_id, events, again=False)
         batch.add_part(Part(events=recorded, claims=claims, fence=Fence(item.work_id, item.token), work=work), self)
         batch.on_commit(self)
+
+    def after_commit(self, batch: Batch, context: CustomerContext) -> None:  # noqa: ARG002
+        """Pass on moved work."""
+        announce(self.changes, gateway_of(self.item.gateway), context)
 
     def replayed(self, held: Claim) -> bool:  # noqa: ARG002
         """See Operation: the review is open already."""
@@ -276,16 +294,23 @@ class StoredCallbackOperation(WorkOperation):
         release(stream, self.item, wait_longer(self.item, self.item.attempts), context)
 
 
-def _decided(batch: Batch, command: RecordCallback, *, reviewed: bool) -> list[Event]:
-    batch.known(command.transaction_id)
+def _decided(batch: Batch, command: RecordCallback, context: CustomerContext, *, reviewed: bool) -> list[Event]:
+    known = batch.known(command.transaction_id)
+    if isinstance(command.outcome, Authorization):
+        command = replace(command, expires_at=expiry_of(known.gateway, batch.now, context))
     decision = batch.decided(command)
     return without_reviews(decision) if reviewed else [*decision]
 
 
-def _closing(command: RecordCallback, events: list[Event]) -> tuple[WorkChange, ...]:
-    """Close the work of a transaction that ended, which fences off the late answer of the work's owner."""
-    ends = any(not isinstance(event, ReviewOpened) for event in events)
-    return (CloseWork(command.transaction_id),) if ends else ()
+def _work_after(
+    batch: Batch, command: RecordCallback, events: list[Event], context: CustomerContext
+) -> tuple[WorkChange, ...]:
+    """The work of an advanced transaction and of its parent. Its new token fences off the late answer of its owner."""
+    if all(isinstance(event, ReviewOpened) for event in events):
+        return ()
+    transaction = batch.known(command.transaction_id)
+    own = work_after(transaction, context.policies.get(transaction.gateway), batch.now)
+    return (own, *parents_work(batch, command.transaction_id, events))
 
 
 def _review(batch: Batch, transaction_id: str | None, reason: str) -> ReviewOpened:

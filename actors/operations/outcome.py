@@ -15,31 +15,33 @@ from actors.customer.work_operation import WorkOperation
 from actors.gateways.retry_policy import RetryPolicy, next_step, ran_a_day
 from actors.messages import CallResult
 from actors.operations.leases import announce_move, give_back, metadata_of
+from actors.operations.related_work import announce, expiry_of, parents_work
 from actors.operations.reviews import review_claims, with_report, without_reviews
 from domain.commands import OpenReview, RecordOutcome
 from domain.events import Event, ReviewOpened
 from domain.gateway_report import GatewayReport, Source, storable_text
-from domain.outcomes import Approved, Declined, NotReceived, Unknown
-from store.port import Action, Claim, Fence, Lease, MoveWork, Part, StreamKey, WorkItem
+from domain.outcomes import Approved, Authorization, Declined, NotReceived, Unknown
+from store.port import Action, Claim, Fence, Lease, MoveWork, Part, StreamKey, WorkChange, WorkItem
 
 logger: Final = logging.getLogger(__name__)
 
 _NOT_SETTLED: Final = "A day of lookups has not told what became of it."
 """Part of a stored claim (``review_claims``), like the reasons in the domain: another text opens each review again."""
-_EVIDENCE: Final = (Approved, Declined, Unknown)
+_EVIDENCE: Final = (Approved, Authorization, Declined, Unknown)
 """Results that are evidence about the transaction."""
 
 
 class OutcomeOperation(WorkOperation):
     """The ``result`` of a call for ``item``, which began at ``asked_at`` on the monotonic clock (None: no call)."""
 
-    __slots__ = ("asked_at", "gone", "move", "result", "reviewed", "stale")
+    __slots__ = ("asked_at", "gone", "move", "others", "result", "reviewed", "stale")
 
     def __init__(self, item: WorkItem, result: CallResult, asked_at: float | None = None) -> None:
         super().__init__(item)
         self.result = result
         self.asked_at = asked_at
         self.move: MoveWork | None = None
+        self.others: tuple[WorkChange, ...] = ()  # what becomes of the work of its transaction's parent
         self.stale = False  # another owner has the work already: the result is evidence only
         self.gone = False  # its transaction is no longer on record: the result becomes a review
         self.reviewed = False  # a review of it was opened before
@@ -51,7 +53,7 @@ class OutcomeOperation(WorkOperation):
 
     def decide(self, batch: Batch, context: CustomerContext) -> None:
         """Record what the result adds. A stale one changes nothing, but a contradiction of the record is reviewed."""
-        self.move = None
+        self.move, self.others = None, ()
         if self.gone:
             self._record_evidence(
                 batch, with_report(self._lost_record(batch), lambda: _gateway_report(self, batch.now))
@@ -59,7 +61,7 @@ class OutcomeOperation(WorkOperation):
         else:
             policy, chance = context.policies[self.item.gateway], context.runtime.random()
             left_s = self._settlement_left_s(policy, context)
-            decision = self._decision(batch, left_s)
+            decision = self._decision(batch, left_s, context)
             if self.stale:
                 self._record_evidence(batch, [event for event in decision if isinstance(event, ReviewOpened)])
             else:
@@ -71,15 +73,27 @@ class OutcomeOperation(WorkOperation):
     ) -> None:
         item = self.item
         events = batch.record(decision, metadata_of(item), self.event_ids)
-        status = None
+        status, held_s = None, 0.0
         if item.transaction is not None:
             # Not held when the result led to no decision. Then the item's own copy is used.
-            status = batch.account.transactions.get(item.transaction.transaction_id, item.transaction).status
+            known = batch.account.transactions.get(item.transaction.transaction_id, item.transaction)
+            status = known.status
+            if known.authorization_expires_at is not None:
+                held_s = (known.authorization_expires_at - batch.now).total_seconds()
+            if events:
+                self.others = parents_work(batch, known.transaction_id, decision)
         change = next_step(
-            item, self.result, policy, now=batch.now, chance=chance, status=status, settlement_left_s=left_s
+            item,
+            self.result,
+            policy,
+            now=batch.now,
+            chance=chance,
+            status=status,
+            settlement_left_s=left_s,
+            held_s=held_s,
         )
-        fence = Fence(item.work_id, item.token)
-        batch.add_part(Part(events=events, claims=review_claims(decision), fence=fence, work=(change,)), self)
+        fence, work = Fence(item.work_id, item.token), (change, *self.others)
+        batch.add_part(Part(events=events, claims=review_claims(decision), fence=fence, work=work), self)
         self.move = change if isinstance(change, MoveWork) else None
 
     def _record_evidence(self, batch: Batch, evidence: Sequence[Event]) -> None:
@@ -87,14 +101,16 @@ class OutcomeOperation(WorkOperation):
         if events:
             batch.add_part(Part(events=events, claims=review_claims(evidence)), self)
 
-    def _decision(self, batch: Batch, left_s: float) -> Sequence[Event]:
+    def _decision(self, batch: Batch, left_s: float, context: CustomerContext) -> Sequence[Event]:
         """The events that the result adds to the record."""
         item, transaction, result = self.item, self.item.transaction, self.result
         if transaction is None:
             return ()
         decision: Sequence[Event] = ()
         if isinstance(result, _EVIDENCE):
-            decision = batch.decided(RecordOutcome(transaction.transaction_id, result))
+            held = isinstance(result, Authorization)
+            expires_at = expiry_of(transaction.gateway, batch.now, context) if held else None
+            decision = batch.decided(RecordOutcome(transaction.transaction_id, result, expires_at))
         status = batch.account.transactions.get(transaction.transaction_id, transaction).status
         if not self.stale and ran_a_day(item, result, batch.now, status=status, settlement_left_s=left_s):
             decision = [*decision, *batch.decided(OpenReview(transaction.transaction_id, _NOT_SETTLED))]
@@ -109,6 +125,8 @@ class OutcomeOperation(WorkOperation):
         match result:
             case Approved(reference=reference, final=final):
                 said = f"was {'carried out' if final else 'accepted'} under the reference {reference}"
+            case Authorization(reference=reference):
+                said = f"was authorized under the reference {reference}"
             case Declined(code=code):
                 said = f"was declined ({code})"
             case _:
@@ -133,6 +151,7 @@ class OutcomeOperation(WorkOperation):
 
     def after_commit(self, batch: Batch, context: CustomerContext) -> None:  # noqa: ARG002
         """Pass on work that is to be done again."""
+        announce(self.others, self.item.gateway, context)
         if not self.stale and (self.move is None or self.move.action is Action.SUBMIT):
             context.settlement.forget(self.item.work_id)
         announce_move(self.item, self.move, context)
@@ -153,7 +172,7 @@ class OutcomeOperation(WorkOperation):
             return True
         logger.warning("a stale owner's report is kept as evidence only", extra={"fields": self.fields})
         self.stale = True
-        if isinstance(self.result, Approved):
+        if isinstance(self.result, Approved | Authorization):
             context.settlement.accepted(self.item.work_id)
         return True
 
@@ -184,6 +203,8 @@ def _gateway_report(operation: OutcomeOperation, at: datetime) -> GatewayReport:
             return replace(
                 report, gateway_reference=storable_text(reference), status="completed" if final else "processed"
             )
+        case Authorization(reference=reference):
+            return replace(report, gateway_reference=storable_text(reference), status="authorized")
         case Declined(code=code, message=message, reference=reference):
             known = None if reference is None else storable_text(reference)
             return replace(

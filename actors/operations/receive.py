@@ -1,6 +1,11 @@
-"""Receive: accept a client's deposit or withdrawal, and pass its work on."""
+"""Receive: accept a client's deposit or withdrawal, and pass its work on.
+
+Refunds, captures and voids are accepted in the same way (``actors.operations.child``).
+"""
 
 from __future__ import annotations
+
+from typing import Generic, TypeVar
 
 from actors.customer.command_operation import CommandOperation
 from actors.customer.context import CustomerContext
@@ -11,22 +16,24 @@ from actors.operations.leases import give_back
 from actors.replies import Accepted
 from actors.work import first_item, lost_item, open_submit, write_context
 from domain.account import Account, Refused
-from domain.commands import Receive
+from domain.commands import Receive, ReceiveChild
 from domain.state_machine import decide
 from messaging.port import WorkHint
 from store.codec import Metadata
 from store.port import Part, StreamKey, WorkItem
 
+C = TypeVar("C", Receive, ReceiveChild)
 
-class ReceiveOperation(CommandOperation):
-    """A client's deposit or withdrawal."""
+
+class AcceptOperation(CommandOperation, Generic[C]):
+    """A client's command that becomes a transaction. The part that is common to all kinds."""
 
     admission = "commands"
     __slots__ = ("command", "dispatched", "item", "leased")
 
-    def __init__(self, command: Receive, metadata: Metadata, idempotency_key: IdempotencyKey | None = None) -> None:
+    def __init__(self, command: C, metadata: Metadata, idempotency_key: IdempotencyKey | None = None) -> None:
         super().__init__(metadata, idempotency_key)
-        self.command: Receive = command
+        self.command: C = command
         self.leased: bool | None = None  # whether this process opens the work as its own, once that is decided
         self.item: WorkItem | None = None  # the work, once that is decided
         self.dispatched = False  # the work was passed on
@@ -37,9 +44,13 @@ class ReceiveOperation(CommandOperation):
         return self.command.transaction_id
 
     @property
-    def to_load(self) -> str | None:
+    def to_load(self) -> tuple[str, ...]:
         """A new transaction cannot be on record."""
-        return self.command.transaction_id if self.taken else None
+        return (self.command.transaction_id,) if self.taken else ()
+
+    def gateway(self, batch: Batch) -> str:
+        """The gateway of the new transaction. Raises UnknownTransactionError."""
+        raise NotImplementedError
 
     def is_on_record(self, account: Account) -> bool:
         """See CommandOperation."""
@@ -49,7 +60,7 @@ class ReceiveOperation(CommandOperation):
         """Record the transaction with its work and the claim of its idempotency key, or refuse it."""
         command = self.command
         if self.leased is None:  # once: a repeated write must have the same content as the first one
-            self.leased = context.backpressure.open[command.gateway]
+            self.leased = context.backpressure.open.get(self.gateway(batch), False)
         decision = decide(batch.account, command)
         if isinstance(decision, Refused):
             batch.refuse(self, decision)
@@ -88,5 +99,22 @@ class ReceiveOperation(CommandOperation):
     def poisoned(self, stream: StreamKey, context: CustomerContext) -> None:
         """Answer that the result is uncertain. If it is stored, its lease is given back."""
         super().poisoned(stream, context)
-        if self.leased and not self.dispatched:
-            give_back(stream, lost_item(stream, self.command), context)
+        item = self.item
+        if self.leased and not self.dispatched and item is not None:
+            command = self.command
+            give_back(stream, lost_item(stream, command.transaction_id, command.kind, item.gateway), context)
+
+
+class ReceiveOperation(AcceptOperation[Receive]):
+    """A client's deposit or withdrawal."""
+
+    __slots__ = ()
+
+    @property
+    def vocabulary(self) -> int:
+        """See CommandOperation."""
+        return 2 if self.command.manual_capture else 1
+
+    def gateway(self, batch: Batch) -> str:  # noqa: ARG002
+        """See AcceptOperation."""
+        return self.command.gateway

@@ -14,7 +14,7 @@ import orjson
 from domain.commands import RecordCallback
 from domain.gateway_report import GatewayReport, Source
 from domain.money import Money, MoneyError
-from domain.outcomes import Approved, Declined
+from domain.outcomes import Approved, Authorization, Declined, Outcome
 from store.codec import Metadata, report_data, report_in, timestamp
 from store.errors import CorruptStoreError
 from store.port import GATEWAYS, Action, MoveWork, StreamKey, WorkItem, WorkState
@@ -61,9 +61,7 @@ def read_payload(item: WorkItem) -> Stored:
     """See Stored. Raises CorruptStoreError."""
     try:
         raw = orjson.loads(item.payload or b"")
-        outcome: Approved | Declined = Approved(raw["gateway_reference"], final=True)
-        if not raw["completed"]:
-            outcome = Declined(raw["code"], None, raw["message"])
+        outcome = _outcome_in(raw)
         money = Money(raw["minor"], raw["currency"])
         command = RecordCallback(raw["reference"], gateway_of(item.gateway), raw["gateway_reference"], money, outcome)
         metadata = Metadata(raw["correlation_id"], raw["causation_id"])
@@ -71,6 +69,29 @@ def read_payload(item: WorkItem) -> Stored:
         return Stored(raw["event_id"], command, report, metadata)
     except (ValueError, KeyError, TypeError, AttributeError, MoneyError) as error:
         raise CorruptStoreError(f"the payload of {item.work_id!r} cannot be read: {error!r}") from error
+
+
+def _outcome_in(raw: Mapping[str, Any]) -> Outcome:
+    if "authorized_until" in raw:
+        until = raw["authorized_until"]
+        return Authorization(raw["gateway_reference"], None if until is None else datetime.fromisoformat(until))
+    if raw["completed"]:
+        return Approved(raw["gateway_reference"], final=raw.get("final", True))
+    return Declined(raw["code"], None, raw["message"])
+
+
+def _outcome_data(outcome: Outcome) -> Mapping[str, Any]:
+    """The reverse of ``_outcome_in``.
+
+    An authorization has no member "completed", without which a process of an earlier version does not read it.
+    """
+    match outcome:
+        case Authorization(expires_at=expires_at):
+            return {"authorized_until": None if expires_at is None else timestamp(expires_at)}
+        case Approved(final=final):
+            return {"completed": True, "final": final}
+        case Declined(code=code, message=message):
+            return {"completed": False, "code": code, "message": message}
 
 
 def _report_before(raw: Mapping[str, Any], command: RecordCallback) -> GatewayReport:
@@ -90,18 +111,15 @@ def _report_before(raw: Mapping[str, Any], command: RecordCallback) -> GatewayRe
 
 def payload_of(command: RecordCallback, report: GatewayReport, metadata: Metadata) -> bytes:
     """What ``read_payload`` reads."""
-    outcome = command.outcome
     return orjson.dumps(
         {
+            **_outcome_data(command.outcome),
             "said": report_data(report),
             "event_id": report.event_id,
             "reference": command.transaction_id,
             "gateway_reference": command.reference,
             "minor": command.money.minor,
             "currency": command.money.currency,
-            "completed": isinstance(outcome, Approved),
-            "code": outcome.code if isinstance(outcome, Declined) else None,
-            "message": outcome.message if isinstance(outcome, Declined) else None,
             "received_at": timestamp(report.at),
             "correlation_id": metadata.correlation_id,
             "causation_id": metadata.causation_id,
