@@ -41,6 +41,11 @@ class RetryPolicy:
     authorization_expires_s: float = AUTHORIZATION_EXPIRES_S
     """The end of a hold, after it began, when the gateway reports none."""
 
+    def hold_lookup_s(self, held_s: float) -> float:
+        """When to look up an authorization whose hold ends in ``held_s`` (not above 0: it should have ended)."""
+        # Not later than a hold usually takes: a later due time would count as planned by a wrong clock.
+        return min(held_s, self.authorization_expires_s) if held_s > 0 else DAY_S
+
     def discardable(self, item: WorkItem) -> bool:
         """Whether it is certain that no attempt at ``item`` reached the gateway."""
         # Without keys nothing is sent before it is on record, so a lost lease alone leaves no doubt.
@@ -70,7 +75,7 @@ def next_step(
         return CloseWork(item.work_id)
     answered = isinstance(result, Approved | Authorization | Declined)
     if status is Status.AUTHORIZED and (answered or item.action is Action.SUBMIT):
-        delay_s, sent = held_s if held_s > 0 else DAY_S, DeliveryCertainty.SENT
+        delay_s, sent = policy.hold_lookup_s(held_s), DeliveryCertainty.SENT
         return _move(item, Action.RESOLVE, delay_s, attempts=len(policy.lookup_after_s), certainty=sent)
     match result:
         case Approved(final=True) | Declined():

@@ -30,8 +30,9 @@ def work_after(transaction: Transaction, policy: RetryPolicy | None, now: dateti
         return CloseWork(transaction.transaction_id)
     if transaction.status is Status.AUTHORIZED:
         assert transaction.authorization_expires_at is not None  # every authorization has one
-        left_s = (transaction.authorization_expires_at - now).total_seconds()
-        return _lookup(transaction.transaction_id, max(left_s, 0.0), attempts=len(waits))
+        held_s = (transaction.authorization_expires_at - now).total_seconds()
+        delay_s = 0.0 if policy is None else policy.hold_lookup_s(held_s)
+        return _lookup(transaction.transaction_id, delay_s, attempts=len(waits))
     return _lookup(transaction.transaction_id, waits[0] if waits else 0.0)
 
 
