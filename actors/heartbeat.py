@@ -14,6 +14,7 @@ from actors.leases import Leases
 from actors.listeners import Listener
 from actors.messages import LeasesRevoked, Recipient
 from actors.runtime.runtime import Runtime
+from domain.events import VOCABULARY
 from store.errors import StoreError
 from store.port import Store
 
@@ -65,7 +66,7 @@ class Heartbeat:
             self._leases.give_back()
             if not self._store.heartbeat(self._leases.owner) and not self._leases.retired:  # in this order: see retire
                 self._listener.leases_lost()
-                self._store.register_owner(self._leases.owner)
+                self._store.register_owner(self._leases.owner, VOCABULARY)
             released = self._store.release_dead(self._lease_s)
             if released:
                 self._listener.taken_over(released)

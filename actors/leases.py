@@ -14,6 +14,7 @@ from typing import Final
 from actors.backpressure import Backpressure
 from actors.generations import Generations
 from actors.runtime.runtime import Runtime
+from domain.events import VOCABULARY
 from store.errors import CommitUncertainError, StoreError
 from store.port import Store, WorkItem
 
@@ -86,4 +87,4 @@ class Leases:
             raise
         self._unknown = False
         if not self.retired:
-            self._store.register_owner(self.owner)
+            self._store.register_owner(self.owner, VOCABULARY)

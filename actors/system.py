@@ -18,6 +18,7 @@ from actors.runtime.runtime import Runtime
 from actors.service import ServiceFacade
 from actors.settings import SystemSettings
 from actors.stats import ProcessStats
+from domain.events import VOCABULARY
 from gateways.port import Gateway
 from gateways.settings import GatewaySettings
 from messaging.port import WorkQueue
@@ -74,7 +75,7 @@ class PaymentSystem:
         late = store.limit_dues(self._longest_wait_s)
         if late:
             logger.warning("the clock was wrong when this was planned", extra={"fields": {"count": late}})
-        store.register_owner(actors.owner)
+        store.register_owner(actors.owner, VOCABULARY)
         for address in actors.single.values():
             address.start()
         if self._settings.processing:

@@ -239,7 +239,7 @@ class Batch:
         for number, event in enumerate(events):
             if number == len(event_ids):
                 event_ids.append(self._new_id())
-            recorded = Recorded(self.head.version + 1, at, event)
+            recorded = Recorded(self.head.version + 1, at, event, metadata.correlation_id)
             self.account = evolve(self.account, recorded)
             done = encode(self.stream, self.head, recorded, event_ids[number], metadata)
             self.head = Head(done.version, done.hash)
