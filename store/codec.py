@@ -17,6 +17,7 @@ import orjson
 
 from domain.events import (
     EVENT_TYPES,
+    Authorized,
     BalanceAdjusted,
     Completed,
     Event,
@@ -29,6 +30,7 @@ from domain.events import (
     ReviewClosed,
     ReviewOpened,
     Submitted,
+    Voided,
     type_name,
 )
 from domain.gateway_report import Expected, GatewayReport, Source
@@ -156,6 +158,10 @@ def read_expected(text: str) -> Expected:
 
 _REPORT: Final = tuple(one.name for one in fields(GatewayReport) if one.name != "at")
 _EXPECTED: Final = tuple(one.name for one in fields(Expected))
+_RESERVING: Final = frozenset({Kind.WITHDRAWAL, Kind.REFUND})
+_MANUAL: Final = "manual"
+_IS_MANUAL: Final[Mapping[str | None, bool]] = {None: False, _MANUAL: True}
+"""By the member ``capture`` of a received event."""
 
 
 def _received(event: Received) -> dict[str, Any]:
@@ -166,9 +172,28 @@ def _received(event: Received) -> dict[str, Any]:
         "currency": event.money.currency,
         "details": dict(event.details),
     }
-    if event.kind is Kind.WITHDRAWAL:
+    if event.kind in _RESERVING:
         data["reserved"] = event.reserved
+    if event.manual_capture:
+        data["capture"] = _MANUAL
+    if event.parent_id is not None:
+        data["parent_id"] = event.parent_id
+    if event.parent_reference is not None:
+        data["parent_reference"] = event.parent_reference
+    if event.reason is not None:
+        data["reason"] = event.reason
     return data
+
+
+def _completed(event: Completed) -> dict[str, Any]:
+    captured = event.captured
+    if captured is None:
+        return {"transaction_id": event.transaction_id}
+    return {
+        "transaction_id": event.transaction_id,
+        "captured_amount": captured.text,
+        "currency": captured.currency,
+    }
 
 
 _ENCODERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
@@ -176,7 +201,13 @@ _ENCODERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
     Submitted: lambda e: {"transaction_id": e.transaction_id, "attempt": e.attempt},
     OutcomeUnknown: lambda e: {"transaction_id": e.transaction_id, "reason": e.reason},
     Processed: lambda e: {"transaction_id": e.transaction_id, "gateway_reference": e.gateway_reference},
-    Completed: lambda e: {"transaction_id": e.transaction_id},
+    Authorized: lambda e: {
+        "transaction_id": e.transaction_id,
+        "gateway_reference": e.gateway_reference,
+        "expires_at": timestamp(e.expires_at),
+    },
+    Completed: _completed,
+    Voided: lambda e: {"transaction_id": e.transaction_id},
     Failed: lambda e: {
         "transaction_id": e.transaction_id,
         "code": e.code,
@@ -209,11 +240,23 @@ _DECODERS: Final[dict[type, Callable[[Any, Mapping[str, Any]], Event]]] = {
         parse_stored(d["amount"], d["currency"]),
         d["details"],
         d.get("reserved", False),
+        _IS_MANUAL[d.get("capture")],
+        d.get("parent_id"),
+        d.get("parent_reference"),
+        d.get("reason"),
     ),
     Submitted: lambda kind, d: Submitted(kind, d["transaction_id"], d["attempt"]),
     OutcomeUnknown: lambda kind, d: OutcomeUnknown(kind, d["transaction_id"], d["reason"]),
     Processed: lambda kind, d: Processed(kind, d["transaction_id"], d["gateway_reference"]),
-    Completed: lambda kind, d: Completed(kind, d["transaction_id"]),
+    Authorized: lambda kind, d: Authorized(
+        kind, d["transaction_id"], d["gateway_reference"], datetime.fromisoformat(d["expires_at"])
+    ),
+    Completed: lambda kind, d: Completed(
+        kind,
+        d["transaction_id"],
+        parse_stored(d["captured_amount"], d["currency"]) if "captured_amount" in d else None,
+    ),
+    Voided: lambda kind, d: Voided(kind, d["transaction_id"]),
     Failed: lambda kind, d: Failed(
         kind,
         d["transaction_id"],
@@ -275,6 +318,7 @@ def recorded_in(raw: Body) -> Recorded:
     """The event in bytes that were read. Raises CorruptStoreError when this version does not have such an event."""
     try:
         cls, kind = EVENT_TYPES[raw.type]
-        return Recorded(raw.version, raw.occurred_at, _DECODERS[cls](kind, raw.data))
+        event = _DECODERS[cls](kind, raw.data)
+        return Recorded(raw.version, raw.occurred_at, event, raw.metadata.get("correlation_id"))
     except (ValueError, KeyError, TypeError, AttributeError, MoneyError) as error:
         raise CorruptStoreError(f"an event of type {raw.type!r} cannot be read: {error!r}") from error

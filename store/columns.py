@@ -55,7 +55,7 @@ class Column:
     read: Callable[[Any], Any] | None = None
     write: Callable[[Any], Any] | None = None
     absent: str | None = None
-    """For NOT NULL columns of later versions: the SQL value when a process of an earlier version writes the row."""
+    """For columns of later versions: the SQL value when a process of an earlier version writes the row, unless NULL."""
 
 
 class Nested(NamedTuple):
@@ -90,6 +90,8 @@ def _column(name: str, type_: Type = Type.TEXT, path: str | None = None, **more:
 
 _STREAM: Final = (_column("stream_name", path=""), _column("stream_id", path=""))
 
+_RECEIVED_CORRELATION: Final = "received_correlation(n.stream_name, n.stream_id, n.transaction_id, n.version)"
+
 TRANSACTIONS: Final = Table(
     "transactions",
     "transaction",
@@ -114,6 +116,16 @@ TRANSACTIONS: Final = Table(
         _column("version", Type.INTEGER),
         _column("created_at", Type.TIME),
         _column("updated_at", Type.TIME, changes=True),
+        _column("correlation_id", nullable=True, absent=_RECEIVED_CORRELATION),
+        _column("manual_capture", Type.BOOLEAN, absent="false"),
+        _column("parent_id", nullable=True),
+        _column("parent_reference", nullable=True),
+        _column("reason", nullable=True),
+        _column("captured_minor", Type.INTEGER, nullable=True, changes=True),
+        _column("refunded_minor", Type.INTEGER, changes=True, absent="0"),
+        _column("refunding_minor", Type.INTEGER, changes=True, absent="0"),
+        _column("ended_by", nullable=True, changes=True),
+        _column("authorization_expires_at", Type.TIME, nullable=True, changes=True),
     ),
     {"money": Nested(Money), "failure": Nested(Failure, optional=True)},
 )

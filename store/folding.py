@@ -47,11 +47,16 @@ class Fold:
                 if review is not None:
                     self.reviews[event.review_id] = review
             return
-        # evolve copies all transactions of its argument, so it gets only the one of the event.
+        # evolve copies all transactions of its argument, so it gets only the one of the event and its parent.
         known = self.transactions.get(event.transaction_id)
-        one = {} if known is None else {event.transaction_id: known}
+        parent_id = getattr(event, "parent_id", None) if known is None else known.parent_id
+        concerned = {
+            one.transaction_id: one
+            for one in (known, None if parent_id is None else self.transactions.get(parent_id))
+            if one is not None
+        }
         before = self.account
-        after = evolve(Account(before.customer_id, before.version, before.balances, one), recorded)
+        after = evolve(Account(before.customer_id, before.version, before.balances, concerned), recorded)
         self.transactions.update(after.transactions)
         self.account = Account(after.customer_id, after.version, after.balances)
 

@@ -104,7 +104,10 @@ class Load(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A customer at one instant: the end of the stream, and the account with the requested transactions."""
+    """A customer at one instant: the end of the stream, and the account with the requested transactions.
+
+    The account has the parents of these transactions, too.
+    """
 
     head: Head
     account: Account
@@ -124,7 +127,7 @@ class EventStore(Protocol):
         """
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
-        """Return the customer, with those of the named transactions that exist, in one snapshot.
+        """Return the customer, with those of the named transactions that exist and their parents, in one snapshot.
 
         Raises CorruptStoreError when a row cannot be read.
         """
@@ -138,6 +141,9 @@ class EventStore(Protocol):
 
     def stream_of(self, transaction_id: str) -> StreamKey | None:
         """Return the stream, of any merchant, that has the transaction; None when there is none."""
+
+    def claimed(self, scope: str, key: str) -> Claim | None:
+        """Return the claim held under ``key`` in ``scope``; None when there is none."""
 
     def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """Whether the stream has this event under this version."""

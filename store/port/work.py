@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import NamedTuple, Protocol
 
 from domain.account import Transaction
+from domain.events import VOCABULARY
 from domain.values import value
 from store.port.streams import StreamKey
 
@@ -184,8 +185,14 @@ class WorkStore(Protocol):
 class OwnerStore(Protocol):
     """The processes that hold leases, each with one heartbeat. Every method raises StoreUnavailableError."""
 
-    def register_owner(self, owner: str) -> None:
-        """Register ``owner``, so that it can hold leases."""
+    def register_owner(self, owner: str, vocabulary: int = VOCABULARY) -> None:
+        """Register ``owner``, so that it can hold leases, with its ``vocabulary`` (``domain.events.VOCABULARY``)."""
+
+    def vocabulary_floor(self) -> int:
+        """Return the lowest vocabulary of the registered owners; that of this version when there are none.
+
+        An owner of a version that does not name its vocabulary has 1.
+        """
 
     def heartbeat(self, owner: str) -> bool:
         """Record a heartbeat of ``owner``. False when it is no longer registered: others have its leases."""

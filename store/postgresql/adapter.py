@@ -6,9 +6,11 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
+from domain.events import VOCABULARY
 from store.port import (
     AppendResult,
     BreakerRecord,
+    Claim,
     DeadLetterFilter,
     DeliveryCertainty,
     GatewayMode,
@@ -71,6 +73,10 @@ class PostgresqlStore(PostgresqlQueries):
         """See ``store.port.Store``."""
         return self._reading.read(lambda session: reads.lease(session, work_id))
 
+    def claimed(self, scope: str, key: str) -> Claim | None:
+        """See ``store.port.Store``."""
+        return self._reading.read(lambda session: reads.claimed(session, scope, key))
+
     def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See ``store.port.Store``."""
         return self._reading.read(lambda session: reads.holds(session, stream, version, event_id))
@@ -79,9 +85,13 @@ class PostgresqlStore(PostgresqlQueries):
         """See ``store.port.Store``."""
         return self._writer.change(lambda session: generations.begin(session, seen), repeatable=True)
 
-    def register_owner(self, owner: str) -> None:
+    def register_owner(self, owner: str, vocabulary: int = VOCABULARY) -> None:
         """See ``store.port.Store``."""
-        self._writer.change(lambda session: work.register(session, owner), repeatable=True)
+        self._writer.change(lambda session: work.register(session, owner, vocabulary), repeatable=True)
+
+    def vocabulary_floor(self) -> int:
+        """See ``store.port.Store``."""
+        return self._reading.read(reads.vocabulary_floor)
 
     def heartbeat(self, owner: str) -> bool:
         """See ``store.port.Store``."""

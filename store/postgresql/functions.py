@@ -26,7 +26,7 @@ from store.errors import SchemaError
 from store.postgresql.rows import DIALECT
 from store.postgresql.sessions import Session
 
-REVISION: Final = 1
+REVISION: Final = 2
 """The number of the present definitions. It only ever goes up."""
 
 _FOLDER: Final = Path(__file__).with_name("functions")

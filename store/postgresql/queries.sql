@@ -46,7 +46,8 @@ FROM work
 WHERE work_id = %s;
 
 -- name: load
--- The heads and balances of many customers, with a row for each named transaction that exists, in one snapshot.
+-- The heads and balances of many customers, with a row for each named transaction that exists and for each of their
+-- parents, in one snapshot.
 SELECT w.number, h.version, h.hash, b.balances, {columns of transactions as t}
 FROM json_to_recordset(%s::json) AS w (number integer, name text, id text, transaction_ids text[])
 JOIN heads AS h ON h.stream_name = w.name AND h.stream_id = w.id AND h.version > 0
@@ -56,7 +57,13 @@ CROSS JOIN LATERAL (
     WHERE stream_name = h.stream_name AND stream_id = h.stream_id
 ) AS b
 LEFT JOIN transactions AS t
-    ON t.transaction_id = ANY (w.transaction_ids) AND t.stream_name = h.stream_name AND t.stream_id = h.stream_id;
+    ON t.transaction_id = ANY (w.transaction_ids || ARRAY(
+        SELECT c.parent_id
+        FROM transactions AS c
+        WHERE c.transaction_id = ANY (w.transaction_ids) AND c.parent_id IS NOT NULL
+    ))
+    AND t.stream_name = h.stream_name
+    AND t.stream_id = h.stream_id;
 
 -- name: select_customer
 -- A customer's version and balances, currencies ascending, in one snapshot. One row without a balance if there is none.
@@ -123,9 +130,13 @@ LIMIT 1;
 
 -- name: upsert_owner
 -- Register an owner.
-INSERT INTO owners (owner, heartbeat_at)
-VALUES (%s, store_now())
-ON CONFLICT (owner) DO UPDATE SET heartbeat_at = excluded.heartbeat_at;
+INSERT INTO owners (owner, heartbeat_at, vocabulary)
+VALUES (%s, store_now(), %s)
+ON CONFLICT (owner) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, vocabulary = excluded.vocabulary;
+
+-- name: select_vocabulary_floor
+-- The lowest vocabulary of the owners; NULL when there are none.
+SELECT min(vocabulary) FROM owners;
 
 -- name: update_heartbeat
 -- Renew the heartbeat of an owner.
@@ -690,5 +701,5 @@ SELECT
     t.transaction_id, t.stream_name, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.status, t.created_at
 FROM work AS w
 JOIN transactions AS t ON t.transaction_id = w.transaction_id
-WHERE t.status NOT IN ('completed', 'failed')
+WHERE t.status NOT IN ('completed', 'voided', 'failed')
 ORDER BY t.gateway, t.transaction_id;

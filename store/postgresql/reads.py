@@ -10,8 +10,10 @@ import orjson
 import psycopg
 
 from domain.account import Account, Balance, Transaction
+from domain.events import VOCABULARY
 from store.errors import CorruptStoreError
 from store.port import (
+    Claim,
     DeadLetterFilter,
     Feed,
     GatewayMode,
@@ -55,7 +57,7 @@ _NUL: Final = "\\u0000"
 
 
 def load(session: Session, loads: Sequence[Load]) -> list[Snapshot]:
-    """The customers in the order of ``loads``, each with the transactions that exist: one statement for all."""
+    """The customers in the order of ``loads`` with the transactions that exist and their parents: one statement."""
     snapshots = [Snapshot(Head(), Account(one.stream.id)) for one in loads]
     found: dict[int, dict[str, Transaction]] = {}
     for row in _rows(session, "load", (_load_document(loads),)):
@@ -154,6 +156,18 @@ def stream_of(session: Session, transaction_id: str) -> StreamKey | None:
     """The stream of the transaction."""
     rows = _rows(session, "select_stream_of", (transaction_id,))
     return StreamKey(*rows[0]) if rows else None
+
+
+def claimed(session: Session, scope: str, key: str) -> Claim | None:
+    """The claim under this key."""
+    rows = _rows(session, "select_claim", (scope, key))
+    return Claim(scope, key, *rows[0]) if rows else None
+
+
+def vocabulary_floor(session: Session) -> int:
+    """The lowest vocabulary of the owners."""
+    floor: int | None = _rows(session, "select_vocabulary_floor")[0][0]
+    return VOCABULARY if floor is None else floor
 
 
 def review(session: Session, merchant: str, review_id: str) -> ReviewView | None:

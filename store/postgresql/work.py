@@ -15,9 +15,9 @@ from store.postgresql.statements import SQL
 logger: Final = logging.getLogger(__name__)
 
 
-def register(session: Session, owner: str) -> None:
+def register(session: Session, owner: str, vocabulary: int) -> None:
     """Register ``owner``, alive now."""
-    session.execute(SQL["upsert_owner"], (owner,))
+    session.execute(SQL["upsert_owner"], (owner, vocabulary))
 
 
 def beat(session: Session, owner: str) -> bool:

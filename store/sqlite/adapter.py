@@ -10,10 +10,12 @@ from typing import Final
 
 import apsw
 
+from domain.events import VOCABULARY
 from store.errors import StoreError, UnstorableError, storable
 from store.port import (
     AppendResult,
     BreakerRecord,
+    Claim,
     Committed,
     DeadLetterFilter,
     DeliveryCertainty,
@@ -112,6 +114,11 @@ class SqliteStore(SqliteQueries):
         with self._readers.cursor() as cursor:
             return reads.lease(cursor, work_id)
 
+    def claimed(self, scope: str, key: str) -> Claim | None:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return reads.claimed(cursor, scope, key)
+
     def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See ``store.port.Store``."""
         with self._readers.cursor() as cursor:
@@ -121,9 +128,14 @@ class SqliteStore(SqliteQueries):
         """See ``store.port.Store``."""
         return self._writer.run(lambda cursor: work.begin_generation(cursor, seen, self._now_us()))
 
-    def register_owner(self, owner: str) -> None:
+    def register_owner(self, owner: str, vocabulary: int = VOCABULARY) -> None:
         """See ``store.port.Store``."""
-        self._writer.run(lambda cursor: work.register(cursor, owner, self._now_us()))
+        self._writer.run(lambda cursor: work.register(cursor, owner, vocabulary, self._now_us()))
+
+    def vocabulary_floor(self) -> int:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return reads.vocabulary_floor(cursor)
 
     def heartbeat(self, owner: str) -> bool:
         """See ``store.port.Store``."""

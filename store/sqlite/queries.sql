@@ -106,9 +106,13 @@ WHERE owner = ?1;
 
 -- name: upsert_owner
 -- Register an owner.
-INSERT INTO owners (owner, heartbeat_at)
-VALUES (?1, ?2)
-ON CONFLICT (owner) DO UPDATE SET heartbeat_at = excluded.heartbeat_at;
+INSERT INTO owners (owner, heartbeat_at, vocabulary)
+VALUES (?1, ?2, ?3)
+ON CONFLICT (owner) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, vocabulary = excluded.vocabulary;
+
+-- name: select_vocabulary_floor
+-- The lowest vocabulary of the owners; NULL when there are none.
+SELECT min(vocabulary) FROM owners;
 
 -- name: update_heartbeat
 -- Renew the heartbeat of an owner.
@@ -643,5 +647,5 @@ SELECT
     t.transaction_id, t.stream_name, t.stream_id, t.kind, t.gateway, t.amount_minor, t.currency, t.status, t.created_at
 FROM work AS w
 CROSS JOIN transactions AS t ON t.transaction_id = w.transaction_id
-WHERE t.status NOT IN ('completed', 'failed')
+WHERE t.status NOT IN ('completed', 'voided', 'failed')
 ORDER BY t.gateway, t.transaction_id;

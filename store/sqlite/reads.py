@@ -14,8 +14,10 @@ import apsw
 import orjson
 
 from domain.account import Account, Transaction
+from domain.events import VOCABULARY
 from store.errors import CorruptStoreError
 from store.port import (
+    Claim,
     DeadLetterFilter,
     Feed,
     GatewayMode,
@@ -57,17 +59,26 @@ _LATEST_US: Final = 2**63 - 1
 
 
 def load(cursor: apsw.Cursor, stream: StreamKey, transaction_ids: Collection[str]) -> Snapshot:
-    """The customer with the transactions that exist. One statement when no transaction is named."""
+    """The customer with the transactions that exist and their parents. One statement when no transaction is named."""
     row = cursor.execute(SQL["select_end"], stream).fetchone()
     if row is None:
         return Snapshot(Head(), Account(stream.id))
     end = Head(*row[:2])
     balances = dict(map(balance_of, orjson.loads(row[2]))) if row[2] != "[]" else {}
-    transactions = {}
+    transactions: dict[str, Transaction] = {}
+    _add_transactions(cursor, stream, transaction_ids, transactions)
+    parent_ids = {one.parent_id for one in transactions.values() if one.parent_id is not None}
+    if parent_ids:
+        _add_transactions(cursor, stream, parent_ids - transactions.keys(), transactions)
+    return Snapshot(end, Account(stream.id, end.version, balances, transactions))
+
+
+def _add_transactions(
+    cursor: apsw.Cursor, stream: StreamKey, transaction_ids: Collection[str], found: dict[str, Transaction]
+) -> None:
     for transaction_id in transaction_ids:
         for row in cursor.execute(SQL["select_stream_transaction"], (*stream, transaction_id)):
-            transactions[transaction_id] = transaction_of(row)
-    return Snapshot(end, Account(stream.id, end.version, balances, transactions))
+            found[transaction_id] = transaction_of(row)
 
 
 def head(cursor: apsw.Cursor, stream: StreamKey) -> Head:
@@ -141,6 +152,18 @@ def stream_of(cursor: apsw.Cursor, transaction_id: str) -> StreamKey | None:
     """The stream of the transaction."""
     row = _one(cursor, "select_stream_of", (transaction_id,))
     return None if row is None else StreamKey(*row)
+
+
+def claimed(cursor: apsw.Cursor, scope: str, key: str) -> Claim | None:
+    """The claim under this key."""
+    row = _one(cursor, "select_claim", (scope, key))
+    return None if row is None else Claim(scope, key, *row)
+
+
+def vocabulary_floor(cursor: apsw.Cursor) -> int:
+    """The lowest vocabulary of the owners."""
+    floor: int | None = cursor.execute(SQL["select_vocabulary_floor"]).get
+    return VOCABULARY if floor is None else floor
 
 
 def review(cursor: apsw.Cursor, merchant: str, review_id: str) -> ReviewView | None:

@@ -29,9 +29,9 @@ logger: Final = logging.getLogger(__name__)
 _NO_TRANSACTION: Final = (None,)
 
 
-def register(cursor: apsw.Cursor, owner: str, now_us: int) -> None:
+def register(cursor: apsw.Cursor, owner: str, vocabulary: int, now_us: int) -> None:
     """Register ``owner``, alive now."""
-    cursor.execute(SQL["upsert_owner"], (owner, now_us))
+    cursor.execute(SQL["upsert_owner"], (owner, now_us, vocabulary))
 
 
 def beat(cursor: apsw.Cursor, owner: str, now_us: int) -> bool:

@@ -11,7 +11,7 @@ from actors.listeners import Listener
 from actors.messages import CallResult, Unanswered
 from actors.replies import Reply, SignatureInvalid
 from domain.account import Transaction
-from domain.events import Recorded
+from domain.events import VOCABULARY, Recorded
 from domain.outcomes import Approved, NotReceived, Outcome
 from gateways.port import Callbacks, Order
 from messaging.port import HintHandler, WorkHint, WorkQueue
@@ -19,6 +19,7 @@ from store.codec import Metadata
 from store.port import (
     AppendResult,
     BreakerRecord,
+    Claim,
     DeadLetterFilter,
     Feed,
     GatewayMode,
@@ -229,6 +230,10 @@ class TroubledStore(Store):
         """See Store."""
         return self._meet("lease", lambda: self._store.lease(work_id))
 
+    def claimed(self, scope: str, key: str) -> Claim | None:
+        """See Store."""
+        return self._meet("claimed", lambda: self._store.claimed(scope, key))
+
     def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See Store."""
         return self._meet("holds", lambda: self._store.holds(stream, version, event_id))
@@ -241,9 +246,13 @@ class TroubledStore(Store):
         """See Store."""
         return self._meet("begin_generation", lambda: self._store.begin_generation(seen))
 
-    def register_owner(self, owner: str) -> None:
+    def register_owner(self, owner: str, vocabulary: int = VOCABULARY) -> None:
         """See Store."""
-        self._meet("register_owner", lambda: self._store.register_owner(owner))
+        self._meet("register_owner", lambda: self._store.register_owner(owner, vocabulary))
+
+    def vocabulary_floor(self) -> int:
+        """See Store."""
+        return self._meet("vocabulary_floor", self._store.vocabulary_floor)
 
     def heartbeat(self, owner: str) -> bool:
         """See Store."""

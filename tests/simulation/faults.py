@@ -12,10 +12,12 @@ from pykka._envelope import Envelope
 
 from actors.runtime.actor import ServiceActor
 from actors.runtime.mailbox import Mailbox
+from domain.events import VOCABULARY
 from store.errors import CommitUncertainError, StoreUnavailableError
 from store.port import (
     AppendResult,
     BreakerRecord,
+    Claim,
     DeadLetterFilter,
     Feed,
     GatewayMode,
@@ -161,6 +163,10 @@ class FaultyStore:
         """See Store."""
         return self._read(lambda: self._store.lease(work_id))
 
+    def claimed(self, scope: str, key: str) -> Claim | None:
+        """See Store."""
+        return self._read(lambda: self._store.claimed(scope, key))
+
     def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See Store."""
         return self._read(lambda: self._store.holds(stream, version, event_id))
@@ -173,9 +179,13 @@ class FaultyStore:
         """See Store."""
         return self._write(lambda: self._store.begin_generation(seen))
 
-    def register_owner(self, owner: str) -> None:
+    def register_owner(self, owner: str, vocabulary: int = VOCABULARY) -> None:
         """See Store."""
-        self._write(lambda: self._store.register_owner(owner))
+        self._write(lambda: self._store.register_owner(owner, vocabulary))
+
+    def vocabulary_floor(self) -> int:
+        """See Store."""
+        return self._read(self._store.vocabulary_floor)
 
     def heartbeat(self, owner: str) -> bool:
         """See Store."""

@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 
 import orjson
 
+from domain.events import VOCABULARY
 from store.port import (
     AppendResult,
     BreakerRecord,
+    Claim,
     CloseWork,
     Committed,
     Conflict,
@@ -133,6 +135,10 @@ class RecordingStore:
         """See Store."""
         return self._store.lease(work_id)
 
+    def claimed(self, scope: str, key: str) -> Claim | None:
+        """See Store."""
+        return self._store.claimed(scope, key)
+
     def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See Store."""
         return self._store.holds(stream, version, event_id)
@@ -147,11 +153,15 @@ class RecordingStore:
         self._history.add("generation", self._timeline.now, process=self._process, before=before, after=after)
         return self._seen(after)
 
-    def register_owner(self, owner: str) -> None:
+    def register_owner(self, owner: str, vocabulary: int = VOCABULARY) -> None:
         """See Store."""
         self._eyes.processes[owner] = self._process
-        self._store.register_owner(owner)
+        self._store.register_owner(owner, vocabulary)
         self.owner = owner
+
+    def vocabulary_floor(self) -> int:
+        """See Store."""
+        return self._store.vocabulary_floor()
 
     def heartbeat(self, owner: str) -> bool:
         """See Store."""

@@ -21,7 +21,10 @@ from tests.store.looking import contents
 from tests.store.postgresql_server import Schema, new_schema
 from tests.store.tampering import append
 
-RELEASED = {1: "fe32ce841ee122e05c8980fbdd454945a9c8b2a504f0d90852b3e5e3f7a8881d"}
+RELEASED = {
+    1: "fe32ce841ee122e05c8980fbdd454945a9c8b2a504f0d90852b3e5e3f7a8881d",
+    2: "a85b5f0863fc2e07dfb378496902eb84a555b5be9cfa626ec6a72e9d3a650737",
+}
 """The digest of the files at each revision. A change adds a line, and no line ever changes."""
 OF_TABLES = {"is_readable", "refuse_change"}
 """Functions that constraints and triggers need: migrations define them."""
@@ -155,7 +158,9 @@ def test_a_database_of_the_last_version_without_files(empty: Schema) -> None:
     url = empty.conninfo(owner=True)
     migrate(url, migrations())
     before = defined(empty)
-    with pytest.raises(SchemaError, match=r"revision 0 of the functions, this service needs 1 .*migrate"):
+    with pytest.raises(
+        SchemaError, match=rf"revision 0 of the functions, this service needs {functions.REVISION} .*migrate"
+    ):
         PostgresqlStore(url)
     assert migrate(url) == ([], True)
     PostgresqlStore(url).close()
@@ -180,12 +185,14 @@ def test_a_change_is_applied(empty: Schema, folder: Path, monkeypatch: pytest.Mo
     url = empty.conninfo(owner=True)
     migrate(url)
     change(folder)
-    monkeypatch.setattr(functions, "REVISION", functions.REVISION + 1)
-    with pytest.raises(SchemaError, match=r"revision 1 of the functions, this service needs 2 .*migrate"):
+    released = functions.REVISION
+    monkeypatch.setattr(functions, "REVISION", released + 1)
+    needed = rf"revision {released} of the functions, this service needs {released + 1} .*migrate"
+    with pytest.raises(SchemaError, match=needed):
         PostgresqlStore(url)
     assert migrate(url) == ([], True)
     assert empty.execute("SELECT last_position()") == [(-1,)]
-    assert [revision for revision, _ in recorded(empty)] == [1, 2]
+    assert [revision for revision, _ in recorded(empty)] == [released, released + 1]
     PostgresqlStore(url).close()
 
 
@@ -198,7 +205,7 @@ def test_other_columns_are_applied_under_the_same_revision(empty: Schema, folder
         PostgresqlStore(url)
     assert migrate(url) == ([], True)
     assert empty.execute("SELECT last_position()") == [(-1,)]
-    assert [revision for revision, _ in recorded(empty)] == [1]
+    assert [revision for revision, _ in recorded(empty)] == [functions.REVISION]
     PostgresqlStore(url).close()
 
 
@@ -209,8 +216,11 @@ def test_newer_functions_are_left_alone(empty: Schema, folder: Path, monkeypatch
         change(folder)
         newer.setattr(functions, "REVISION", functions.REVISION + 1)
         migrate(url)
+    ours = functions.REVISION
     for attempt in (migrate, PostgresqlStore):
-        with pytest.raises(SchemaError, match="revision 2 of the functions, newer than this service's 1"):
+        with pytest.raises(
+            SchemaError, match=f"revision {ours + 1} of the functions, newer than this service's {ours}"
+        ):
             attempt(url)
     assert empty.execute("SELECT last_position()") == [(-1,)]
 
