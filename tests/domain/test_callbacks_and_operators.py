@@ -160,15 +160,12 @@ def test_a_resolution_ends_an_unfinished_transaction(
         after = ledger.account.transactions["t"]
         assert after.status.value == outcome.value
         assert after.gateway_reference == transaction.gateway_reference
-        assert (
-            ledger.account.balances["USD"]
-            == {
-                (Kind.DEPOSIT, Resolution.COMPLETED): Balance(3_000, 0),
-                (Kind.CAPTURE, Resolution.COMPLETED): Balance(3_000, 0),
-                (Kind.WITHDRAWAL, Resolution.COMPLETED): Balance(1_000, 0),
-                (Kind.REFUND, Resolution.COMPLETED): Balance(1_000, 0),
-            }.get((kind, outcome), Balance(2_000, 0))
-        )
+        assert ledger.account.balances["USD"] == {
+            (Kind.DEPOSIT, Resolution.COMPLETED): Balance(3_000, 0),
+            (Kind.CAPTURE, Resolution.COMPLETED): Balance(3_000, 0),
+            (Kind.WITHDRAWAL, Resolution.COMPLETED): Balance(1_000, 0),
+            (Kind.REFUND, Resolution.COMPLETED): Balance(1_000, 0),
+        }.get((kind, outcome), Balance(2_000, 0))
 
 
 @pytest.mark.parametrize("status", WAYS)
