@@ -46,7 +46,7 @@ from domain.events import (
 )
 from domain.gateway_report import Expected
 from domain.money import Money
-from domain.outcomes import Approved, Authorization, Declined, Outcome, Unknown
+from domain.outcomes import AUTHORIZATION_GONE, Approved, Authorization, Declined, Outcome, Unknown
 from domain.references import are_same
 
 _NOTHING_MOVED: Final = frozenset({Status.FAILED, Status.VOIDED})
@@ -152,11 +152,12 @@ def _authorize(
 ) -> Sequence[Event]:
     known, status = transaction.gateway_reference, transaction.status
     assert expires_at is not None  # the issuer of the command fills it in
-    if status is Status.FAILED:
+    failure = transaction.failure
+    if failure is not None and failure.code not in AUTHORIZATION_GONE:
         return (review_of(account, transaction, "The gateway reports as accepted what is recorded as failed."),)
     if _contradicts(known, reference):
         return (review_of(account, transaction, "The gateway reports another reference than is on record."),)
-    if status in _HELD:
+    if status in _HELD or failure is not None:  # a late report of a hold that has ended since
         return ()
     return (Authorized(transaction.kind, transaction.transaction_id, reference, expires_at),)
 

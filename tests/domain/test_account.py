@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.account import Account, Balance, Refused, Status
+from domain.account import Account, Balance, Refused, Status, Transaction
 from domain.commands import (
     Adjust,
     Command,
     Discard,
     OpenReview,
     Receive,
-    RecordCallback,
+    ReceiveChild,
     RecordOutcome,
-    RecordSubmission,
     Resolve,
 )
 from domain.events import (
@@ -25,79 +25,39 @@ from domain.events import (
     Recorded,
     ReviewOpened,
 )
-from domain.money import Money
-from domain.outcomes import Approved, Category, Declined, Unknown
+from domain.outcomes import AUTHORIZATION_GONE, Approved, Authorization, Declined, Outcome, Unknown
 from domain.state_machine import decide, evolve
-from tests.domain.ledger import START, Ledger
+from tests.domain.histories import histories, outcomes
+from tests.domain.ledger import EXPIRES, START, Ledger
 from tests.effort import examples
 
-IDS = ["t1", "t2", "t3", "t4", "t5"]
-
-outcomes = st.one_of(
-    st.builds(Approved, st.sampled_from(["A-1", "A-2"]), st.booleans()),
-    st.builds(Declined, st.just("do_not_honor"), st.sampled_from([None, *Category]), st.just("no")),
-    st.builds(Unknown, st.just("timeout")),
-)
-commands = st.one_of(
-    st.builds(
-        Receive,
-        st.sampled_from(Kind),
-        st.sampled_from(IDS),
-        st.just("gatewayA"),
-        st.builds(Money, st.integers(1, 4), st.sampled_from(["USD", "JPY"])),
-        st.just({}),
-        st.booleans(),
-    ),
-    st.builds(RecordSubmission, st.sampled_from(IDS), st.integers(1, 3)),
-    st.builds(RecordOutcome, st.sampled_from(IDS), outcomes),
-    st.builds(RecordOutcome, st.sampled_from(IDS), outcomes),
-    st.builds(Discard, st.sampled_from(IDS), st.just("no more")),
-    st.builds(OpenReview, st.sampled_from(IDS), st.just("a day without an answer")),
-    st.builds(
-        RecordCallback,
-        st.sampled_from(IDS),
-        st.just("gatewayA"),
-        st.sampled_from(["A-1", "A-2"]),
-        st.builds(Money, st.integers(1, 2), st.just("USD")),
-        st.one_of(
-            st.builds(Approved, st.sampled_from(["A-1", "A-2"]), st.just(value=True)),
-            st.builds(Declined, st.just("declined"), st.none(), st.just("no")),
-        ),
-    ),
-    st.builds(Resolve, st.sampled_from(IDS), st.booleans(), st.integers(1, 12), st.just("asked by telephone")),
-    st.builds(
-        Adjust,
-        st.just("adjustment"),
-        st.builds(Money, st.integers(-3, 3).filter(bool), st.sampled_from(["USD", "JPY"])),
-        st.just("a mistake"),
-        st.just("ticket 7"),
-    ),
-)
-# Long histories in which deposits complete early, so that withdrawals find something to take.
-histories = st.lists(commands, max_size=60).map(
-    lambda rest: [
-        Receive(Kind.DEPOSIT, "t0", "gatewayA", Money(5, "USD"), {}),
-        RecordOutcome("t0", Approved("A-0", final=True)),
-        *rest,
-    ]
-)
-
-
-CODES: dict[type, set[str]] = {Discard: {"not-discardable"}, Resolve: {"stale-version", "already-final"}}
-"""The codes with which commands of operators may be refused."""
-SEQUENCES = {
-    ("Received",): Status.PENDING,
-    ("Received", "OutcomeUnknown"): Status.UNKNOWN,
-    ("Received", "Processed"): Status.PROCESSED,
-    ("Received", "OutcomeUnknown", "Processed"): Status.PROCESSED,
-    ("Received", "Processed", "Completed"): Status.COMPLETED,
-    ("Received", "OutcomeUnknown", "Processed", "Completed"): Status.COMPLETED,
-    ("Received", "Failed"): Status.FAILED,
-    ("Received", "OutcomeUnknown", "Failed"): Status.FAILED,
-    ("Received", "Processed", "Failed"): Status.FAILED,
-    ("Received", "OutcomeUnknown", "Processed", "Failed"): Status.FAILED,
+CODES: dict[type, set[str]] = {
+    Discard: {"not-discardable"},
+    Resolve: {"stale-version", "already-final", "not-possible-now"},
+    ReceiveChild: {"not-possible-now", "not-supported", "amount-too-large", "insufficient-funds"},
 }
-"""Every permitted sequence of a transaction's events and the status after it. No event follows a terminal one."""
+"""The codes with which commands of operators, and those about a parent, may be refused."""
+LETTERS = {
+    "Received": "R",
+    "OutcomeUnknown": "U",
+    "Processed": "P",
+    "Authorized": "A",
+    "Completed": "C",
+    "Voided": "V",
+    "Failed": "F",
+}
+PERMITTED = re.compile("RU?(P?F?|PC|P?A[CVF]?)")
+"""Every permitted sequence of a transaction's events. No event follows a terminal one."""
+STATUS = {
+    "Received": Status.PENDING,
+    "OutcomeUnknown": Status.UNKNOWN,
+    "Processed": Status.PROCESSED,
+    "Authorized": Status.AUTHORIZED,
+    "Completed": Status.COMPLETED,
+    "Voided": Status.VOIDED,
+    "Failed": Status.FAILED,
+}
+"""The status after each event."""
 
 
 @examples(150)
@@ -109,7 +69,10 @@ def test_only_permitted_sequences_of_events(history: list[Command]) -> None:
         if ledger.known(command):
             ledger.apply(command)
             for transaction in ledger.account.transactions.values():
-                assert SEQUENCES[tuple(ledger.event_names(transaction.transaction_id))] is transaction.status
+                names = ledger.event_names(transaction.transaction_id)
+                assert PERMITTED.fullmatch("".join(LETTERS[name] for name in names))
+                assert transaction.status is STATUS[names[-1]]
+                assert ("Authorized" in names) <= transaction.manual_capture
 
 
 @examples(150)
@@ -145,7 +108,7 @@ def test_a_withdrawal_is_refused_exactly_when_too_little_is_available(history: l
             available = before.balances.get(command.money.currency, Balance()).available
             assert isinstance(answer, Refused) == (available + command.money.minor < 0)
         else:
-            assert isinstance(command, Discard | Resolve) or not isinstance(answer, Refused)
+            assert isinstance(command, Discard | Resolve | ReceiveChild) or not isinstance(answer, Refused)
         if isinstance(answer, Refused):
             assert answer.code in CODES.get(type(command), {"insufficient-funds"})
             assert ledger.account == before
@@ -184,17 +147,29 @@ def test_a_final_outcome_does_not_change(history: list[Command], data: st.DataOb
     ended = [transaction for transaction in ledger.account.transactions.values() if transaction.status.terminal]
     transaction = data.draw(st.sampled_from(ended))
     outcome = data.draw(outcomes)
-    events = ledger.apply(RecordOutcome(transaction.transaction_id, outcome))
+    events = ledger.apply(RecordOutcome(transaction.transaction_id, outcome, EXPIRES))
     assert ledger.account.transactions[transaction.transaction_id] == transaction
-    contradicts = (
-        isinstance(outcome, Approved)
-        and (outcome.final or transaction.gateway_reference not in {None, outcome.reference})
-        if transaction.status is Status.FAILED
-        else isinstance(outcome, Declined)
-        or (isinstance(outcome, Approved) and outcome.reference != transaction.gateway_reference)
-    )
+    contradicts = _contradicts(transaction, outcome)
     assert not isinstance(events, Refused)
     assert [type(event) for event in events] == ([ReviewOpened] if contradicts else [])
+
+
+def _contradicts(transaction: Transaction, outcome: Outcome | Unknown) -> bool:
+    """Whether the outcome says something else than the end on record, and is no earlier report that came late."""
+    status, failure = transaction.status, transaction.failure
+    match outcome:
+        case Unknown():
+            return False
+        case Declined():
+            return status is Status.COMPLETED
+        case Authorization() if transaction.manual_capture and failure is not None:
+            final = failure.code not in AUTHORIZATION_GONE
+        case Authorization():
+            final = False
+        case Approved(final=final):
+            pass
+    other = transaction.gateway_reference not in {None, outcome.reference}
+    return other or (final and status is not Status.COMPLETED)
 
 
 @examples(150)

@@ -23,7 +23,10 @@ from domain.events import (
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, Unknown
 from domain.state_machine import decide, evolve
-from tests.domain.ledger import START, Ledger
+from tests.domain.ledger import HOLD, START, Ledger, receive
+
+STATUSES = [Status.PENDING, Status.UNKNOWN, Status.PROCESSED, Status.COMPLETED, Status.FAILED]
+"""The statuses of everything but an authorization, which ``test_authorizations`` covers."""
 
 
 def account_at(status: Status, kind: Kind = Kind.WITHDRAWAL) -> Account:
@@ -31,7 +34,7 @@ def account_at(status: Status, kind: Kind = Kind.WITHDRAWAL) -> Account:
     ledger = Ledger()
     ledger.apply(Receive(Kind.DEPOSIT, "t0", "gatewayA", Money(5, "USD"), {}))
     ledger.apply(RecordOutcome("t0", Approved("A-0", final=True)))
-    ledger.apply(Receive(kind, "t1", "gatewayA", Money(3, "USD"), {"order": "7"}))
+    receive(ledger, kind, "t1", Money(3, "USD"))
     path: dict[Status, Approved | Declined | Unknown | None] = {
         Status.PENDING: None,
         Status.UNKNOWN: Unknown("timeout"),
@@ -88,12 +91,12 @@ def test_every_outcome_in_every_status(status: Status, outcome: str, kind: Kind)
     """The table of the events that each outcome leads to in each status."""
     events = decide(account_at(status, kind), RecordOutcome("t1", OUTCOMES[outcome]))
     assert not isinstance(events, Refused)
-    assert tuple(type(event).__name__ for event in events) == AFTER[status, outcome]
+    assert tuple(type(event).__name__ for event in events if event.transaction_id != HOLD) == AFTER[status, outcome]
 
 
 def test_the_table_is_complete() -> None:
     """The table has every combination of status and outcome."""
-    assert AFTER.keys() == {(status, outcome) for status in Status for outcome in OUTCOMES}
+    assert AFTER.keys() == {(status, outcome) for status in STATUSES for outcome in OUTCOMES}
 
 
 LEGAL: set[tuple[Status, str]] = {
@@ -108,7 +111,7 @@ LEGAL: set[tuple[Status, str]] = {
 
 
 @pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("to", ["received", "unknown", "processed", "completed", "failed"])
 def test_evolve_refuses_all_other_transitions(status: Status, to: str, kind: Kind) -> None:
     """``evolve`` refuses every event that does not follow from the state, so that a damaged record is detected."""
@@ -158,7 +161,7 @@ def test_submissions(status: Status, attempt: int, recorded: bool) -> None:  # n
 
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("submissions", [0, 2])
-@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("status", STATUSES)
 def test_a_discard_in_every_status(status: Status, submissions: int, kind: Kind) -> None:
     """Only a pending transaction can be discarded, with or without recorded submissions; its reserve is released."""
     account = account_at(status, kind)
@@ -178,7 +181,7 @@ def test_a_discard_in_every_status(status: Status, submissions: int, kind: Kind)
 
 
 @pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("status", STATUSES)
 def test_a_review_in_every_status(status: Status, kind: Kind) -> None:
     """A review can be opened for any unfinished transaction, under an id that is unique in the stream."""
     account = account_at(status, kind)

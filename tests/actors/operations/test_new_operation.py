@@ -20,8 +20,9 @@ from actors.messages import Loaded, Passivate, Written
 from actors.replies import Accepted, NotStored, Replayed, Reply
 from domain import events, state_machine
 from domain.account import Account, Refused, UnknownTransactionError
+from domain.evolutions import unchanged
 from domain.outcomes import Declined
-from domain.state_machine import decide, unchanged
+from domain.state_machine import decide
 from store import codec
 from store.codec import Metadata, decode
 from store.errors import CommitUncertainError, StoreUnavailableError
