@@ -9,9 +9,9 @@ import falcon
 from actors.payments import Payments
 from api import error_handlers, openapi
 from api.callers import Callers, KnownKeys
+from api.execution import CommandContext
 from api.metrics.http import RequestMeters
 from api.metrics.meters import Meters
-from api.resources.commands import CommandContext
 from api.resources.documentation import OpenApiResource, SwaggerAssetResource, ToSwaggerResource
 from api.routes import routes
 from api.screening.envelope import Screening

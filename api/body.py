@@ -42,12 +42,40 @@ log = logging.getLogger(__name__)
 
 def read_object(req: falcon.Request) -> dict[str, Any]:
     """Read the JSON object in the body; sensitive data are refused. Raises ProblemError: 400, 408, 413, 415."""
+    _refuse_other_media(req)
+    return _object_in(_read(req.env))
+
+
+def read_object_if_any(req: falcon.Request) -> dict[str, Any]:
+    """Read the JSON object in the body, where an empty body of any media type is an empty object. Raises as above."""
+    env = req.env
+    _refuse_other_framing(env)
+    left = _left(env)
+    if left == 0:
+        return {}
+    if left is not None:
+        return read_object(req)
+    data = _read(env)  # only the end of a body of unknown length shows whether it is empty
+    if not data:
+        return {}
+    _refuse_other_media(req)
+    return _object_in(data)
+
+
+def read_bytes(req: falcon.Request) -> bytes:
+    """Read the raw body, which may be empty. Raises ProblemError: 400, 408, 413."""
+    return b"" if _left(req.env) == 0 else _read(req.env)
+
+
+def _refuse_other_media(req: falcon.Request) -> None:
     content_type = req.content_type
     if content_type != _JSON and (content_type is None or _JSON_WITH_CHARSET.fullmatch(content_type) is None):
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8.")
     if (req.env.get("HTTP_CONTENT_ENCODING") or "identity").lower() != "identity":
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding.")
-    data = _read(req.env)
+
+
+def _object_in(data: bytes) -> dict[str, Any]:
     try:
         value = parse(data)
     except MalformedError as error:
@@ -60,14 +88,13 @@ def read_object(req: falcon.Request) -> dict[str, Any]:
     raise ProblemError(MALFORMED_BODY, "The body must be a JSON object.")
 
 
-def read_bytes(req: falcon.Request) -> bytes:
-    """Read the raw body, which may be empty. Raises ProblemError: 400, 408, 413."""
-    return b"" if _left(req.env) == 0 else _read(req.env)
+def _refuse_other_framing(env: dict[str, Any]) -> None:
+    if env.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":  # the only encoding that the server decodes
+        raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send the body without a Transfer-Encoding, or chunked.")
 
 
 def _read(env: dict[str, Any]) -> bytes:
-    if env.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":  # the only encoding that the server decodes
-        raise ProblemError(UNSUPPORTED_MEDIA_TYPE, "Send the body without a Transfer-Encoding, or chunked.")
+    _refuse_other_framing(env)
     left = _left(env)
     if left == 0:
         raise ProblemError(MALFORMED_BODY, "The body is empty.")

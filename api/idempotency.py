@@ -19,7 +19,7 @@ from actors.customer.idempotency import IdempotencyKey
 from api.patterns import BARE_KEY, IDEMPOTENCY_KEY_LENGTH_MAX, QUOTED_KEY
 from api.problems import invalid
 from api.screening.envelope import found_in_header
-from domain.commands import Receive
+from domain.commands import Receive, ReceiveChild
 from store.port import StreamKey
 
 HEADER: Final = "Idempotency-Key"
@@ -51,8 +51,15 @@ def once(key: str, stream: StreamKey, command: Receive) -> IdempotencyKey:
     Two commands are the same when their values are equal, with the defaults filled in.
     """
     money = command.money
-    said = [stream.id, command.gateway, money.minor, money.currency, dict(command.details)]
+    said: list[Any] = [stream.id, command.gateway, money.minor, money.currency, dict(command.details)]
+    if command.manual_capture:  # else as by earlier versions, whose claims stay valid
+        said.append({"capture": "manual"})
     return once_of(command.kind, stream.name, key, said)
+
+
+def once_child(key: str, merchant: str, command: ReceiveChild) -> IdempotencyKey:
+    """The claim of a key by a refund, capture or void. An omitted amount differs from every amount."""
+    return once_of(command.kind, merchant, key, [command.parent_id, command.minor, command.reason])
 
 
 def once_of(operation: str, merchant: str, key: str, said: list[Any]) -> IdempotencyKey:

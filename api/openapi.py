@@ -51,7 +51,7 @@ _KEYS: Final = (
 )
 _NAMES: Final = re.compile(r"\{([a-z_]+)\}")
 
-_DESCRIPTION: Final = """Deposits and withdrawals through several payment providers.
+_DESCRIPTION: Final = """Deposits, withdrawals, authorizations and refunds through several payment providers.
 
 Every change is stored before the service acts on it, so a command with the answer 202 is never lost. A status is always
 based on evidence; while the outcome is not known, it is `unknown`. Errors are problem documents (RFC 9457) that name
@@ -156,7 +156,7 @@ def _operation(it: Operation, *, needs_keys: bool) -> dict[str, Any]:
         content: dict[str, Any] = {"schema": it.body}
         if it.body_examples:
             content["examples"] = {name: {"value": value} for name, value in it.body_examples.items()}
-        operation["requestBody"] = {"required": True, "content": {JSON: content}}
+        operation["requestBody"] = {"required": not it.body_is_optional, "content": {JSON: content}}
     return operation
 
 

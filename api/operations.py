@@ -78,6 +78,8 @@ class Operation:
     problems: tuple[ProblemType, ...] = ()
     body: type[Schema] | None = None
     body_examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    body_is_optional: bool = False
+    """Whether an empty body is an empty object."""
     query: type[Schema] | None = None
     takes_key: bool = False
     """Whether it accepts an Idempotency-Key."""

@@ -15,6 +15,9 @@ MERCHANT: Final = re.compile(r"(?!gateways$)[A-Za-z0-9._-]{1,64}")
 # A dead letter has the id of its work. The work of a transaction has the transaction's id.
 DEAD_LETTER_ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
 TRANSACTION_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+# A provider's reference as it is stored: a card number in it is masked, and followed by a code.
+GATEWAY_REFERENCE: Final = re.compile(r"[!-~]{1,255}")
+CORRELATION_ID: Final = re.compile(r"[!-~]{1,128}")
 VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 # The version, the beginning of the hash and the customer of an event; "0" is before all events.
 EVENT_KEY: Final = re.compile(r"0|[1-9][0-9]{0,17}\.[0-9a-f]{16}\.[A-Za-z0-9._:@-]{1,128}")

@@ -35,11 +35,14 @@ STALE_VERSION: Final = ProblemType("stale-version", 409, "The transaction has a 
 ALREADY_FINAL: Final = ProblemType("already-final", 409, "The transaction has a final status")
 STILL_UNDER_WAY: Final = ProblemType("still-under-way", 409, "The transaction is being sent to its gateway")
 DEAD_LETTER_BUSY: Final = ProblemType("dead-letter-busy", 409, "The dead letter is being processed")
+NOT_POSSIBLE_NOW: Final = ProblemType("not-possible-now", 409, "The status of the transaction does not permit this")
 POSITION_UNKNOWN: Final = ProblemType("position-unknown", 410, "The position or cursor is unknown")
 BODY_TOO_LARGE: Final = ProblemType("body-too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = ProblemType("unsupported-media-type", 415, "The body must be JSON")
 REFUSED: Final = ProblemType("refused", 422, "The command was refused")
 INSUFFICIENT_FUNDS: Final = ProblemType("insufficient-funds", 422, "The available balance is too low")
+AMOUNT_TOO_LARGE: Final = ProblemType("amount-too-large", 422, "The amount is above what is left")
+NOT_SUPPORTED: Final = ProblemType("not-supported", 422, "The gateway does not support this")
 NO_SUCH_CUSTOMER: Final = ProblemType("no-such-customer", 422, "The customer has no events")
 IDEMPOTENCY_KEY_REUSED: Final = ProblemType(KEY_REUSED, 422, "The key was used for another command")
 INTERNAL_ERROR: Final = ProblemType("internal-error", 500, "The service failed unexpectedly")
@@ -65,11 +68,14 @@ PROBLEMS: Final[Mapping[str, ProblemType]] = {
         STILL_UNDER_WAY,
         GATEWAY_NOT_CONFIGURED,
         DEAD_LETTER_BUSY,
+        NOT_POSSIBLE_NOW,
         POSITION_UNKNOWN,
         BODY_TOO_LARGE,
         UNSUPPORTED_MEDIA_TYPE,
         REFUSED,
         INSUFFICIENT_FUNDS,
+        AMOUNT_TOO_LARGE,
+        NOT_SUPPORTED,
         NO_SUCH_CUSTOMER,
         IDEMPOTENCY_KEY_REUSED,
         INTERNAL_ERROR,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from actors.payments import Payments
 from api.callers import Callers
+from api.execution import CommandContext
 from api.metrics.meters import Meters
 from api.metrics.store import StoreCollector
 from api.operations import Documented
 from api.resources import (
     callbacks,
+    children,
     commands,
     corrections,
     customers,
@@ -34,7 +36,7 @@ def routes(
     callers: Callers,
     meters: Meters,
     *,
-    context: commands.CommandContext,
+    context: CommandContext,
     document: documentation.OpenApiResource,
     sees_all: bool,
 ) -> tuple[Route, ...]:
@@ -44,6 +46,10 @@ def routes(
         ("/v1/withdrawal", commands.WithdrawalResource(context)),
         ("/v1/transactions/{transaction_id}", transactions.TransactionResource(queries)),
         ("/v1/transactions/{transaction_id}/resolution", corrections.ResolutionResource(payments, queries)),
+        ("/v1/transactions/{transaction_id}/refunds", children.RefundsResource(context)),
+        ("/v1/transactions/{transaction_id}/captures", children.CapturesResource(context)),
+        ("/v1/transactions/{transaction_id}/voids", children.VoidsResource(context)),
+        ("/v1/transactions/{transaction_id}/children", children.ChildrenResource(queries)),
         ("/v1/transactions", transactions.TransactionsResource(payments, queries)),
         ("/v1/customers/{customer_id}", customers.CustomerResource(queries)),
         ("/v1/customers/{customer_id}/events", customers.CustomerEventsResource(queries, sees_all=sees_all)),

@@ -14,6 +14,7 @@ from typing import Any, Final
 import falcon
 
 from api.headers import is_repeated
+from api.patterns import CORRELATION_ID
 from api.screening.envelope import found_in_header
 from store.codec import Metadata
 
@@ -23,7 +24,6 @@ _HEADER_KEY: Final = "x-request-id"
 _ENV_KEY: Final = "payments.request_id"
 _WHO: Final = "payments.who"
 
-_REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
 # https://www.w3.org/TR/trace-context/#traceparent-header: later versions than 00 may have further parts.
 _IDS: Final = r"(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _TRACEPARENT: Final = re.compile(rf"00-{_IDS}|(?!00|ff)[0-9a-f]{{2}}-{_IDS}(-[!-~]{{0,128}})?")
@@ -64,7 +64,7 @@ class RequestIds:
         given: str | None = env.get("HTTP_X_REQUEST_ID")
         fits = (
             given
-            and _REQUEST_ID.fullmatch(given)
+            and CORRELATION_ID.fullmatch(given)
             and not found_in_header(env, given)
             and not is_repeated(env, _HEADER_KEY)
         )

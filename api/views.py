@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 from actors.operations.waiting_callbacks import gateway_of, read_payload
@@ -24,14 +25,14 @@ LETTER_STATES: Final[Mapping[WorkState, str]] = {WorkState.DEAD: "waiting", Work
 
 def transaction(it: Transaction, attention: str | None = None) -> dict[str, Any]:
     """A transaction; ``attention`` comes from the store's queries."""
-    failure = it.failure
+    failure, currency = it.failure, it.money.currency
     created_at = timestamp(it.created_at)
     return {
         "transaction_id": it.transaction_id,
         "type": it.kind,
         "status": it.status,
         "amount": it.money.text,
-        "currency": it.money.currency,
+        "currency": currency,
         "gateway": it.gateway,
         "customer_id": it.customer_id,
         "details": dict(it.details),
@@ -42,6 +43,12 @@ def transaction(it: Transaction, attention: str | None = None) -> dict[str, Any]
             "category": failure.category,
             "message": failure.message,
         },
+        "parent_id": it.parent_id,
+        "reason": it.reason,
+        "captured_amount": None if it.captured_minor is None else minor_to_text(it.captured_minor, currency),
+        "refunded_amount": _amount(it.refunded_minor, currency),
+        "refunding_amount": _amount(it.refunding_minor, currency),
+        "authorization_expires_at": _time(it.authorization_expires_at),
         "attention": attention,
         "version": it.version,
         "created_at": created_at,
@@ -181,6 +188,16 @@ def _report(report: GatewayReport) -> dict[str, Any]:
 
 
 _NO_REPORT: Final[dict[str, Any]] = dict.fromkeys(one.name for one in fields(GatewayReport))
+
+
+@cache
+def _nothing(currency: str) -> str:
+    return minor_to_text(0, currency)
+
+
+def _amount(minor: int, currency: str) -> str:
+    """An amount that is usually zero."""
+    return minor_to_text(minor, currency) if minor else _nothing(currency)
 
 
 def _time(at: datetime | None) -> str | None:

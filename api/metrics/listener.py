@@ -11,6 +11,7 @@ from actors.replies import Reply, SignatureInvalid
 from api.metrics.meters import Meters
 from domain.account import Status, Transaction
 from domain.events import (
+    Authorized,
     Completed,
     Event,
     Failed,
@@ -20,6 +21,7 @@ from domain.events import (
     Recorded,
     ReviewClosed,
     ReviewOpened,
+    Voided,
 )
 from store.codec import Metadata
 from store.ids import made_at_s
@@ -29,7 +31,9 @@ _ENTERS: Final[Mapping[type[Event], Status]] = {
     Received: Status.PENDING,
     OutcomeUnknown: Status.UNKNOWN,
     Processed: Status.PROCESSED,
+    Authorized: Status.AUTHORIZED,
     Completed: Status.COMPLETED,
+    Voided: Status.VOIDED,
     Failed: Status.FAILED,
 }
 """The status that a transaction enters by an event."""
@@ -81,7 +85,8 @@ class MetricsListener:
             self._entered(kind, gateway, status)()
             if status is Status.PENDING:
                 self._accepted(kind, gateway)()
-            elif status.terminal:
+            elif status is Status.AUTHORIZED or (status.terminal and known.authorization_expires_at is None):
+                # The end of an authorization measures how long the client waited, not the service and the gateway.
                 self._ended(recorded, known, status)
 
     def _ended(self, recorded: Recorded, known: Transaction, status: Status) -> None:

@@ -24,6 +24,8 @@ CALL_BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 APPEND_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5)
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+OF_DEPOSITS_ONLY: Final = (Status.AUTHORIZED, Status.VOIDED)
+"""The statuses that other transactions never enter."""
 UNREADABLE: Final = ("400", "414", "415", "417", "431")
 """The statuses of answers to malformed HTTP requests."""
 
@@ -74,13 +76,13 @@ class Meters:
         self.problems = self._counter("payments_problems_total", "Requests that ended in a problem.", "type")
 
     def _transactions(self) -> None:
-        self.accepted = self._counter("payments_accepted_total", "Deposits and withdrawals stored.", "type", "gateway")
+        self.accepted = self._counter("payments_accepted_total", "Transactions stored.", "type", "gateway")
         self.transactions = self._counter(
             "payments_transactions_total", "Transactions that entered a status.", "type", "gateway", "status"
         )
         self.final_seconds = self._histogram(
             "payments_post_to_final_seconds",
-            "From the request to the final status.",
+            "From the request to the final status, or to the authorization.",
             FINAL_BUCKETS_S,
             "type",
             "gateway",
@@ -147,7 +149,8 @@ class Meters:
 
     def _begin(self, gateway: str) -> None:
         for kind, status in product(Kind, Status):
-            self.transactions.labels(kind, gateway, status)
+            if kind is Kind.DEPOSIT or status not in OF_DEPOSITS_ONLY:
+                self.transactions.labels(kind, gateway, status)
         for kind in Kind:
             self.accepted.labels(kind, gateway)
         for result in ("taken", "unverified"):

@@ -18,7 +18,7 @@ from api.body import read_object
 from api.callers import merchant_of
 from api.idempotency import REPLAYED, once_of, read_key
 from api.operations import OPERATES, OPERATOR_PROBLEMS, Answer, Operation
-from api.patterns import CUSTOMER_ID, TRANSACTION_ID
+from api.patterns import CUSTOMER_ID
 from api.problems import (
     ALREADY_FINAL,
     DEAD_LETTER_BUSY,
@@ -26,12 +26,14 @@ from api.problems import (
     INSUFFICIENT_FUNDS,
     NO_SUCH_CUSTOMER,
     NOT_FOUND,
+    NOT_POSSIBLE_NOW,
     REFUSED,
     STALE_VERSION,
     STILL_UNDER_WAY,
     ProblemError,
 )
 from api.replies import accepted, adjusted, reading_again, replied
+from api.resources.transactions import find
 from api.schemas.common import read_fields
 from api.schemas.customers import AdjustmentSchema, CustomerSchema, read_adjustment
 from api.schemas.transactions import ResolutionSchema, TransactionSchema
@@ -52,10 +54,11 @@ class ResolutionResource:
             tag="Transactions",
             summary="Resolve a transaction",
             description="For operators who confirmed the outcome with the provider. Sets a transaction without a "
-            "final status to `completed` or `failed`, and keeps reason and evidence on record. Send the `version` "
-            "that you reviewed. If the provider reports a different result later, a review is opened. A transaction "
-            "that is being sent to its gateway cannot be resolved. To correct the money of a final transaction, "
-            "adjust the balance.",
+            "final status to `completed` or `failed`, and keeps reason and evidence on record. A deposit with manual "
+            "capture becomes `authorized` in place of `completed`. Send the `version` that you reviewed. If the "
+            "provider reports a different result later, a review is opened. A transaction that is being sent to its "
+            "gateway cannot be resolved, nor an authorization while its capture or void is in progress: resolve that. "
+            "To correct the money of a final transaction, adjust the balance.",
             body=ResolutionSchema,
             body_examples={
                 "completed": {
@@ -65,8 +68,16 @@ class ResolutionResource:
                     "version": 2,
                 }
             },
-            answer=Answer(200, "The transaction with its final status.", TransactionSchema),
-            problems=(*OPERATOR_PROBLEMS, STALE_VERSION, ALREADY_FINAL, STILL_UNDER_WAY, DEAD_LETTER_BUSY, REFUSED),
+            answer=Answer(200, "The transaction with its new status.", TransactionSchema),
+            problems=(
+                *OPERATOR_PROBLEMS,
+                STALE_VERSION,
+                ALREADY_FINAL,
+                NOT_POSSIBLE_NOW,
+                STILL_UNDER_WAY,
+                DEAD_LETTER_BUSY,
+                REFUSED,
+            ),
         )
     }
 
@@ -78,9 +89,7 @@ class ResolutionResource:
         """Resolve a transaction."""
         refuse_query(req)
         merchant = merchant_of(req)
-        view = self._queries.transaction(merchant, transaction_id) if TRANSACTION_ID.fullmatch(transaction_id) else None
-        if view is None:
-            raise ProblemError(NOT_FOUND, "No such transaction.")
+        view = find(self._queries, merchant, transaction_id)
         given = read_fields(read_object(req), self._schema)
         reason: str = given["reason"]
         command = Resolve(transaction_id, given["outcome"], given["version"], reason)

@@ -14,7 +14,7 @@ from actors.operations.waiting_callbacks import gateway_of
 from actors.payments import Payments
 from actors.replies import Uncertain
 from api import views
-from api.body import read_object
+from api.body import read_object, read_object_if_any
 from api.callers import merchant_of
 from api.operations import OPERATES, OPERATOR_PROBLEMS, Answer, Operation
 from api.problems import (
@@ -66,7 +66,7 @@ class RetryDeadLetterResource:
         """Retry a dead letter."""
         refuse_query(req)
         letter = find(self._queries, req, dead_letter_id)
-        _refuse_fields(req)
+        refuse_unknown(read_object_if_any(req))
         gateway = gateway_of(letter.item.gateway)
         if gateway not in self._payments.gateway_currencies():
             raise ProblemError(
@@ -159,10 +159,3 @@ class DiscardResource:
             detail = f"Get /v1/transactions/{reply.transaction_id} later. It is failed if the command was executed."
             raise ProblemError(OUTCOME_UNKNOWN, detail, transaction_id=reply.transaction_id)
         resp.data = orjson.dumps(views.transaction(accepted(reply)))
-
-
-def _refuse_fields(req: falcon.Request) -> None:
-    """Refuse a body with fields. Raises ProblemError."""
-    if req.env.get("CONTENT_LENGTH") in {None, "", "0"} and "HTTP_TRANSFER_ENCODING" not in req.env:
-        return
-    refuse_unknown(read_object(req))

@@ -23,6 +23,23 @@ from api.screening.query import read_query, refuse_query
 from store.queries import Queries, TransactionFilter, TransactionView
 
 
+def find(queries: Queries, merchant: str, transaction_id: str) -> TransactionView:
+    """The merchant's transaction. Raises ProblemError (404) for any other id, and StoreUnavailableError."""
+    view = queries.transaction(merchant, transaction_id) if TRANSACTION_ID.fullmatch(transaction_id) else None
+    if view is None:
+        raise ProblemError(NOT_FOUND, "No such transaction.")
+    return view
+
+
+def list_page(queries: Queries, merchant: str, where: TransactionFilter, query: Mapping[str, Any]) -> dict[str, Any]:
+    """The page of the merchant's matching transactions that ``query`` (``limit``, ``cursor``) asks for."""
+    limit: int = query["limit"]
+    place: Place | None = query.get("cursor")
+    rows = queries.transactions(merchant, where, before=None if place is None else place.key, limit=limit + 1)
+    generation = generation_for(queries, place)
+    return page(rows, limit, views.transaction_view, partial(_cursor, generation=generation))
+
+
 class TransactionResource:
     """``/v1/transactions/{transaction_id}``."""
 
@@ -33,7 +50,7 @@ class TransactionResource:
             tag="Transactions",
             summary="Get a transaction",
             description="Returns a transaction in its current state. Poll it after a command until `status` is "
-            "`completed` or `failed`.",
+            "final: `completed`, `failed` or `voided`. `authorized` lasts until a capture or void.",
             answer=Answer(200, "The transaction.", TransactionSchema),
             problems=(*READ_PROBLEMS, NOT_FOUND),
         )
@@ -45,12 +62,7 @@ class TransactionResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, transaction_id: str) -> None:
         """Get a transaction."""
         refuse_query(req)
-        view = None
-        if TRANSACTION_ID.fullmatch(transaction_id):
-            view = self._queries.transaction(merchant_of(req), transaction_id)
-        if view is None:
-            raise ProblemError(NOT_FOUND, "No such transaction.")
-        resp.data = orjson.dumps(views.transaction_view(view))
+        resp.data = orjson.dumps(views.transaction_view(find(self._queries, merchant_of(req), transaction_id)))
 
 
 class TransactionsResource:
@@ -78,13 +90,7 @@ class TransactionsResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List transactions."""
         query = read_query(req, self._schema)
-        limit: int = query["limit"]
-        place: Place | None = query.get("cursor")
-        rows = self._queries.transactions(
-            merchant_of(req), self._filter(query), before=None if place is None else place.key, limit=limit + 1
-        )
-        generation = generation_for(self._queries, place)
-        resp.data = orjson.dumps(page(rows, limit, views.transaction_view, partial(_cursor, generation=generation)))
+        resp.data = orjson.dumps(list_page(self._queries, merchant_of(req), self._filter(query), query))
 
     def _filter(self, query: Mapping[str, Any]) -> TransactionFilter:
         return TransactionFilter(
@@ -92,6 +98,9 @@ class TransactionsResource:
             status=query.get("status"),
             gateway=known_gateway(query, self._payments.gateway_currencies()),
             kind=query.get("type"),
+            parent_id=query.get("parent_id"),
+            gateway_reference=query.get("gateway_reference"),
+            correlation_id=query.get("correlation_id"),
             created_from=query.get("created_from"),
             created_to=query.get("created_to"),
         )

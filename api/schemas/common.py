@@ -95,12 +95,23 @@ class StateSchema(Schema):
 
 def read_fields(raw: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     """Load the JSON object ``raw`` by ``schema``. Raises ProblemError that names every wrong field."""
+    loaded, wrong = read_valid_fields(raw, schema)
+    if wrong:
+        raise invalid(wrong)
+    return loaded
+
+
+def read_valid_fields(raw: Mapping[str, Any], schema: Schema) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """The fields of the JSON object ``raw`` that are valid by ``schema``, and the errors of the others by name.
+
+    Raises ProblemError for very many unknown names.
+    """
     refuse_flood(raw, schema.fields)
     try:
-        loaded: dict[str, Any] = schema.load(raw)
+        return schema.load(raw), {}
     except ValidationError as error:
-        raise invalid(printable_errors(error.messages_dict)) from None
-    return loaded
+        valid = error.valid_data if isinstance(error.valid_data, dict) else {}
+        return valid, printable_errors(error.messages_dict)
 
 
 def known_gateway(given: Mapping[str, Any], gateways: Collection[str]) -> str | None:

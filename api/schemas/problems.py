@@ -5,6 +5,7 @@ from __future__ import annotations
 from marshmallow import Schema, fields
 
 from api.schemas.common import integer, text
+from domain.account import Status
 
 
 class ProblemSchema(Schema):
@@ -26,8 +27,19 @@ class ProblemSchema(Schema):
     transaction_id = fields.String(
         metadata={"description": "With `outcome-unknown`: the transaction to get later.", "format": "uuid"}
     )
-    available = fields.String(metadata={"description": "With `insufficient-funds`: the customer's available balance."})
-    currency = fields.String(metadata={"description": "With `insufficient-funds`: the currency of `available`."})
+    available = fields.String(
+        metadata={
+            "description": "With `insufficient-funds`: the customer's available balance. With `amount-too-large`: what "
+            "is left to refund or held."
+        }
+    )
+    currency = fields.String(metadata={"description": "With `available`: its currency."})
+    transaction_status = fields.String(
+        metadata={
+            "description": "With `not-possible-now`: the status of the transaction.",
+            "enum": [status.value for status in Status],
+        }
+    )
     resolution = fields.String(
         metadata={"description": "With `not-discardable`: the path at which an operator can resolve the transaction."}
     )

@@ -1,4 +1,7 @@
-"""Transactions: deposit and withdrawal commands, the transaction in an answer, lists, and resolutions."""
+"""Transactions: deposit and withdrawal commands, the transaction in an answer, lists, and resolutions.
+
+Refunds, captures and voids are in ``api.schemas.children``.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import RAISE, Schema, fields, validate
 
 from api.fields import Amount, Choice, Currency, Cursor, Details, QueryTimestamp, Reason, Text
 from api.paging import CursorKind
-from api.patterns import GATEWAY_NAME, NEW_CUSTOMER_ID
+from api.patterns import CORRELATION_ID, GATEWAY_NAME, GATEWAY_REFERENCE, NEW_CUSTOMER_ID, TRANSACTION_ID
 from api.problems import invalid
 from api.schemas.common import (
     AMOUNT,
@@ -23,14 +26,16 @@ from api.schemas.common import (
     gateway_filter,
     integer,
     next_cursor,
+    read_valid_fields,
     strings,
     text,
     text_or_null,
     time,
+    time_or_null,
 )
 from api.schemas.loading import RequestSchema
-from api.screening.names import printable_errors, refuse_flood
 from domain.account import Status
+from domain.commands import Resolution
 from domain.events import Kind
 from domain.money import Money, MoneyError, parse_amount
 from domain.outcomes import Category
@@ -39,7 +44,7 @@ _NEW_CUSTOMER_ID_WRONG: Final = f'{CUSTOMER_ID_WRONG}; not "." or "..", which cl
 
 
 class CommandSchema(RequestSchema):
-    """The body of a deposit or withdrawal."""
+    """The body of a withdrawal, and the common part of that of a deposit."""
 
     class Meta:
         """Unknown fields are refused."""
@@ -79,6 +84,20 @@ class CommandSchema(RequestSchema):
     )
 
 
+class DepositSchema(CommandSchema):
+    """The body of a deposit."""
+
+    capture = Choice(
+        {"automatic": False, "manual": True},
+        load_default=False,
+        metadata={
+            "description": "`manual`: the gateway only holds the money, until a capture or void. `automatic`: it takes "
+            "the money at once.",
+            "default": "automatic",
+        },
+    )
+
+
 class FailureSchema(Schema):
     """Why a transaction failed."""
 
@@ -107,7 +126,8 @@ class TransactionSchema(Schema):
             "type": "string",
             "description": "`pending`: stored, and not yet answered by the gateway. `unknown`: whether the gateway "
             "executed it is not known; the service looks this up. `processed`: accepted by the gateway, with the final "
-            "result still to come. `completed` and `failed` are final.",
+            "result still to come. `authorized`: the gateway holds the money of a deposit with manual capture. "
+            "`completed`, `voided` and `failed` are final.",
         },
     )
     amount = text("The amount with all decimals of the currency.", pattern=AMOUNT, example="100.00")
@@ -119,6 +139,14 @@ class TransactionSchema(Schema):
     failure = fields.Nested(
         FailureSchema, required=True, metadata={"description": "Why it failed. Null unless `status` is `failed`."}
     )
+    parent_id = text_or_null("Of a refund, capture or void: the transaction that it belongs to.", format="uuid")
+    reason = text_or_null("The reason of a refund, if the command had one.")
+    captured_amount = text_or_null(
+        "The captured part of the amount. Null unless an authorized deposit was captured.", pattern=AMOUNT
+    )
+    refunded_amount = text("The sum of its completed refunds.", pattern=AMOUNT, example="0.00")
+    refunding_amount = text("The sum of its refunds in progress.", pattern=AMOUNT, example="0.00")
+    authorization_expires_at = time_or_null("When the gateway's hold of the money ends. Null without a hold so far.")
     attention = fields.String(
         required=True,
         allow_none=True,
@@ -148,6 +176,21 @@ class TransactionsQuery(PageSchema):
     status = fields.Enum(Status, by_value=True, metadata={"type": "string", "description": "Select this status only."})
     gateway = gateway_filter()
     type = fields.Enum(Kind, by_value=True, metadata={"type": "string", "description": "Select this type only."})
+    parent_id = Text(
+        TRANSACTION_ID,
+        "Not the id of a transaction.",
+        metadata={"description": "Select the refunds, captures and voids of this transaction only."},
+    )
+    gateway_reference = Text(
+        GATEWAY_REFERENCE,
+        "Not 1 to 255 visible ASCII characters.",
+        metadata={"description": "Select transactions with this id of the gateway's own only."},
+    )
+    correlation_id = Text(
+        CORRELATION_ID,
+        "Not 1 to 128 visible ASCII characters.",
+        metadata={"description": "Select transactions of the request with this `X-Request-ID` only."},
+    )
     created_from = QueryTimestamp(metadata={"description": "Select transactions created at this time or later."})
     created_to = QueryTimestamp(metadata={"description": "Select transactions created before this time."})
 
@@ -165,9 +208,12 @@ class ResolutionSchema(CorrectionSchema):
     """The body of a resolution."""
 
     outcome = Choice(
-        {"completed": True, "failed": False},
+        {outcome.value: outcome for outcome in Resolution},
         required=True,
-        metadata={"description": "The final status, as the provider confirmed it."},
+        metadata={
+            "description": "The status that the provider confirmed. `authorized` is for deposits with manual capture, "
+            "in place of `completed`.",
+        },
     )
     version = fields.Integer(
         required=True,
@@ -184,24 +230,17 @@ class Payment(NamedTuple):
     gateway: str
     money: Money
     details: Mapping[str, str]
+    manual_capture: bool
 
 
-_COMMAND: Final = CommandSchema()
-
-
-def read_payment(raw: Mapping[str, Any], gateways: Mapping[str, frozenset[str]], default_currency: str) -> Payment:
+def read_payment(
+    raw: Mapping[str, Any], schema: CommandSchema, gateways: Mapping[str, frozenset[str]], default_currency: str
+) -> Payment:
     """Load the command in the JSON object ``raw``; ``gateways`` are the configured ones with their currencies.
 
     Raises ProblemError that names every wrong field, not only the first.
     """
-    refuse_flood(raw, _COMMAND.fields)
-    wrong: dict[str, list[str]] = {}
-    try:
-        given: Mapping[str, Any] = _COMMAND.load(raw)
-    except ValidationError as error:
-        wrong = printable_errors(error.messages_dict)
-        given = error.valid_data if isinstance(error.valid_data, dict) else {}
-
+    given, wrong = read_valid_fields(raw, schema)
     currencies = gateways.get(given["gateway"]) if "gateway" in given else None
     if currencies is None and "gateway" not in wrong:
         wrong["gateway"] = [GATEWAY_WRONG]
@@ -212,7 +251,7 @@ def read_payment(raw: Mapping[str, Any], gateways: Mapping[str, frozenset[str]],
     money = _money(given, currency, wrong)
     if wrong or money is None:
         raise invalid(wrong)
-    return Payment(given["customer_id"], given["gateway"], money, given["details"])
+    return Payment(given["customer_id"], given["gateway"], money, given["details"], given.get("capture", False))
 
 
 def _money(given: Mapping[str, Any], currency: str | None, wrong: dict[str, list[str]]) -> Money | None:
