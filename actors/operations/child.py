@@ -1,13 +1,13 @@
-"""Child: accept a client's refund, capture or void of an earlier transaction, and pass its work on."""
+"""Child: accept a client's refund, capture or void of an earlier transaction."""
 
 from __future__ import annotations
 
 from actors.customer.operation import Batch
-from actors.operations.receive import AcceptOperation
+from actors.operations.new_transaction import NewTransaction
 from domain.commands import ReceiveChild
 
 
-class ChildOperation(AcceptOperation[ReceiveChild]):
+class ChildOperation(NewTransaction[ReceiveChild]):
     """A client's refund, capture or void. It goes to the gateway of its parent."""
 
     __slots__ = ()
@@ -23,5 +23,5 @@ class ChildOperation(AcceptOperation[ReceiveChild]):
         return 2
 
     def gateway(self, batch: Batch) -> str:
-        """See AcceptOperation."""
+        """See NewTransaction."""
         return batch.known(self.command.parent_id).gateway

@@ -18,7 +18,7 @@ from actors.operations.close_review import CloseReviewOperation
 from actors.operations.resolve import ResolveOperation
 from actors.replies import Accepted, Adjusted, Closed, NotStored, Replayed, Reply, Uncertain
 from domain.account import Refused, Status, Transaction
-from domain.commands import Adjust, CloseReview, Resolve
+from domain.commands import Adjust, CloseReview, Resolution, Resolve
 from domain.money import Money
 from store.codec import Metadata
 from store.errors import StoreError
@@ -96,7 +96,7 @@ class ResolvingOperator:
     def _settle(self, process: Process, transaction: Transaction, said: str, *, right: bool) -> None:
         who, key = self._new_name(), transaction.transaction_id
         work = process.real.work("main", key)
-        command = Resolve(key, said == "completed", transaction.version, "simulated")
+        command = Resolve(key, Resolution(said), transaction.version, "simulated")
         what = {"process": process.number, "who": who, "id": key}
         order = {"said": said, "version": transaction.version, "status": transaction.status.value, "right": right}
         stream, facade = StreamKey("main", transaction.customer_id), process.facade

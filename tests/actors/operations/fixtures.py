@@ -10,7 +10,7 @@ from actors.operations.callback import Callback, CallbackOperation
 from actors.operations.close_review import CloseReviewOperation
 from actors.operations.resolve import ResolveOperation
 from actors.operations.waiting_callbacks import queue_of, stream_of_gateway
-from domain.commands import Adjust, CloseReview, RecordCallback, Resolve
+from domain.commands import Adjust, CloseReview, RecordCallback, Resolution, Resolve
 from domain.money import Money
 from domain.outcomes import Approved, Declined, Unknown
 from gateways.port import RawMembers
@@ -34,7 +34,8 @@ def resolve(
 ) -> ResolveOperation:
     """Resolve the item's transaction, as an operator who sees its present state and work."""
     version = customers.transaction(item.work_id).version if version is None else version
-    request = resolution(customers, item, Resolve(item.work_id, completed, version, "confirmed by telephone"))
+    outcome = Resolution.COMPLETED if completed else Resolution.FAILED
+    request = resolution(customers, item, Resolve(item.work_id, outcome, version, "confirmed by telephone"))
     customers.router.tell(item.stream, request)
     return request
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import product
 
 import pytest
@@ -13,7 +14,7 @@ from actors.operations.discard import DiscardOperation
 from actors.replies import Accepted
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Refused, Status
-from domain.events import Completed, Event, Failed, Kind, OutcomeUnknown, Processed
+from domain.events import Authorized, Completed, Event, Failed, Kind, OutcomeUnknown, Processed, Voided
 from domain.outcomes import Approved, Unknown
 from store.codec import read_body
 from store.errors import CommitUncertainError, StoreUnavailableError
@@ -71,10 +72,13 @@ def test_a_discarded_withdrawal_releases_its_reserve(customers: Customers) -> No
     assert (balance.available, balance.reserved) == (500, 0)
 
 
+LATER = datetime(2026, 12, 1, tzinfo=UTC)
 STATUSES: dict[Status, Callable[[str], list[Event]]] = {
     Status.PENDING: lambda _: [],
     Status.UNKNOWN: lambda key: [OutcomeUnknown(Kind.DEPOSIT, key, "timeout")],
     Status.PROCESSED: lambda key: [Processed(Kind.DEPOSIT, key, "A-1")],
+    Status.AUTHORIZED: lambda key: [Authorized(Kind.DEPOSIT, key, "A-1", LATER)],
+    Status.VOIDED: lambda key: [Authorized(Kind.DEPOSIT, key, "A-1", LATER), Voided(Kind.DEPOSIT, key)],
     Status.COMPLETED: lambda key: [Processed(Kind.DEPOSIT, key, "A-1"), Completed(Kind.DEPOSIT, key)],
     Status.FAILED: lambda key: [Failed(Kind.DEPOSIT, key, "do_not_honor", None, "no")],
 }
@@ -121,7 +125,7 @@ def test_what_may_be_discarded(
         assert isinstance(answer(request), Accepted)
         assert customers.types() == [*before, "DepositFailed"]
     else:
-        settled = case.status in {Status.COMPLETED, Status.FAILED}
+        settled = case.status.terminal
         assert refusal(request) == ("dead-letter-busy" if settled else "not-discardable")
         assert customers.types() == before
         assert customers.letter(letter).token == letter.token

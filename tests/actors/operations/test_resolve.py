@@ -8,7 +8,7 @@ import pytest
 
 from actors.replies import Accepted
 from domain.account import Refused, Status
-from domain.commands import Resolve
+from domain.commands import Resolution, Resolve
 from domain.outcomes import Approved, Unknown
 from tests.actors.customer.fixtures import DEADLINE_S, Customers, answer
 from tests.actors.operations.fixtures import (
@@ -58,7 +58,7 @@ def test_a_dead_letter_can_be_resolved_while_no_process_takes_it_up(customers: C
     assert isinstance(answer(late), Accepted)
 
     third = customers.dead_letter()
-    command = Resolve(third.work_id, completed=True, version=customers.transaction(third.work_id).version, reason="r")
+    command = Resolve(third.work_id, Resolution.COMPLETED, customers.transaction(third.work_id).version, "r")
     request = resolution(customers, third, command)
     customers.run(4_000.0)
     assert [claimed.work_id for claimed in customers.claim()] == [third.work_id]

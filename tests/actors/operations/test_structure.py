@@ -11,7 +11,7 @@ import pytest
 ACTORS = Path(__file__).parents[3] / "actors"
 CUSTOMER = sorted((ACTORS / "customer").glob("*.py"))
 OPERATIONS = sorted((ACTORS / "operations").glob("*.py"))
-SHARED = {"leases", "reviews", "waiting_callbacks"}
+SHARED = {"leases", "new_transaction", "related_work", "reviews", "waiting_callbacks"}
 """Modules of ``actors/operations`` that operations may share."""
 
 

@@ -15,7 +15,7 @@ from actors.replies import Accepted, NotStored, Reply, Taken, Uncertain
 from actors.runtime.runtime import LiveRuntime
 from actors.settings import SystemSettings
 from domain.account import Refused, Status
-from domain.commands import Resolve
+from domain.commands import Resolution, Resolve
 from domain.outcomes import Outcome
 from gateways.port import Order, UnusablePayload
 from store.codec import Metadata
@@ -147,7 +147,7 @@ def test_what_is_being_sent_cannot_be_resolved(live: Service) -> None:
     until(lambda: live.gateway.at_once == 1)
     transaction = received.transaction
     command = Resolve(
-        transaction.transaction_id, completed=False, version=transaction.version, reason="confirmed by telephone"
+        transaction.transaction_id, Resolution.FAILED, version=transaction.version, reason="confirmed by telephone"
     )
     work = live.real.work("main", transaction.transaction_id)
     assert work is not None
