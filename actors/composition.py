@@ -231,15 +231,15 @@ class Actors:
     def _policy(self, gateway: Gateway, options: GatewaySettings) -> RetryPolicy:
         settings = self._settings
         return RetryPolicy(
-            honours_keys=gateway.honours_keys,
+            operations=gateway.operations,
             max_retries=options.max_retries,
             lookup_after_s=options.lookup_after_s,
             dead_letter_first_s=settings.dead_letter_first_s,
             dead_letter_max_s=settings.dead_letter_max_s,
             dead_letter_attempts=settings.dead_letter_attempts,
-            looks_up=gateway.looks_up,
             settle_s=options.timeout_s + options.settle_s,
             permit_s=_permit_s(options),
+            authorization_expires_s=options.authorization_expires_s,
         )
 
 

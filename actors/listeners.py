@@ -12,7 +12,7 @@ from actors.replies import Reply, SignatureInvalid
 from actors.work import read_context
 from domain.account import Transaction
 from domain.events import EVENT_TYPES, Received, Recorded, ReviewOpened, type_name
-from domain.outcomes import Approved, Declined, NotReceived
+from domain.outcomes import Approved, Authorization, Declined, NotReceived
 from store.codec import Metadata
 from store.port import AppendResult, Committed, Conflict, MoveWork, StreamKey, WorkItem, WorkState
 
@@ -146,7 +146,7 @@ class LogListener:
 
     def called(self, item: WorkItem, result: CallResult, duration_s: float) -> None:
         """See Listener."""
-        answered = isinstance(result, Approved | Declined | NotReceived)
+        answered = isinstance(result, Approved | Authorization | Declined | NotReceived)
         level = logging.DEBUG if answered else logging.WARNING
         if not logger.isEnabledFor(level):
             return

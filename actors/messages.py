@@ -9,7 +9,7 @@ from typing import Protocol
 from actors.gateways.breaker import Permit
 from actors.replies import GatewayStatus
 from actors.runtime.actor import Future
-from domain.outcomes import Approved, Authorization, Declined, NotReceived, Unknown
+from domain.outcomes import NotReceived, Outcome, Unknown
 from domain.values import value
 from store.port import (
     AppendResult,
@@ -52,7 +52,7 @@ class Unhandled:
     reason: str
 
 
-CallResult = Approved | Authorization | Declined | Unknown | NotSent | NotReceived | NotTried | Unhandled
+CallResult = Outcome | Unknown | NotSent | NotReceived | NotTried | Unhandled
 
 
 @value(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Protocol
 from actors.customer.command_operation import CommandOperation
 from actors.replies import GatewayStatus, Reply, SignatureInvalid
 from domain.events import Kind
+from gateways.port import Acceptance
 from store.codec import Metadata
 from store.port import DeadLetterFilter, GatewayMode, StreamKey
 
@@ -28,7 +29,13 @@ class Payments(Protocol):
     def callback(
         self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
     ) -> Reply | SignatureInvalid:
-        """Verify, store and apply a callback of a configured gateway; ``headers`` by names in lower case."""
+        """Verify, store and apply a callback of a configured gateway; ``headers`` by names in lower case.
+
+        Each of its notices is applied on its own. ``Taken``: all of them are stored.
+        """
+
+    def callback_acceptance(self, gateway: str) -> Acceptance:
+        """The answer that a configured gateway expects to a callback that is stored; never blocks."""
 
     def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
         """Force a configured gateway's breaker open or closed, or return it to automatic; the mode survives restarts.

@@ -13,8 +13,8 @@ from actors.customer.command_operation import CommandOperation
 from actors.customer.idempotency import replay
 from actors.listeners import Listener
 from actors.messages import Recipient, RetryDead, SetBreakerMode, StatusRequest
-from actors.operations.callback import read_callback
-from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid, Uncertain
+from actors.operations.callback import CallbackOperation, read_callback
+from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid, Taken, Uncertain
 from actors.runtime.actor import Future
 from actors.runtime.mailbox import MailboxFullError
 from actors.runtime.router import Router
@@ -23,7 +23,7 @@ from actors.runtime.waiting import Waiting
 from actors.stats import AdmissionStats
 from domain.account import TRANSIENT_REFUSALS, Refused
 from domain.events import Kind
-from gateways.port import Gateway
+from gateways.port import Acceptance, Gateway
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
 from store.port import DeadLetterFilter, GatewayMode, Store, StreamKey
@@ -193,9 +193,23 @@ class ServiceFacade:
         if self._customers is None:
             return NotStored(self._problem)
         read = read_callback(self._gateways[gateway], headers, body, metadata, store=self._store, runtime=self._runtime)
-        reply = self.execute(*read) if isinstance(read, tuple) else read
+        reply = read if isinstance(read, NotStored | SignatureInvalid) else self._execute_notices(read)
         self._listener.called_back(gateway, reply)
         return reply
+
+    def _execute_notices(self, notices: Sequence[tuple[StreamKey, CallbackOperation]]) -> Reply:
+        """Execute the notices of one callback, up to the first one that is not surely stored."""
+        for number, (stream, notice) in enumerate(notices):
+            reply = self.execute(stream, notice)
+            if not isinstance(reply, Taken):
+                # Once an earlier notice is stored, "not stored" would be wrong.
+                return Uncertain(notice.transaction_id) if number else reply
+        return Taken()
+
+    def callback_acceptance(self, gateway: str) -> Acceptance:
+        """See Payments."""
+        callbacks = self._gateways[gateway].callbacks
+        return Acceptance() if callbacks is None else callbacks.acceptance
 
     # gateways and dead letters
 

@@ -24,6 +24,7 @@ from domain.commands import ReceiveChild
 from domain.events import Completed, Event, Failed, Kind, Received, Recorded, Voided
 from domain.money import Money, minor_to_text
 from domain.outcomes import AUTHORIZATION_GONE
+from domain.references import is_masked
 
 
 def receive_child(account: Account, command: ReceiveChild) -> Sequence[Event] | Refused:
@@ -34,7 +35,7 @@ def receive_child(account: Account, command: ReceiveChild) -> Sequence[Event] | 
     refused = _refused_now(parent, command.kind)
     if refused is not None:
         return refused
-    if parent.gateway_reference is None:
+    if parent.gateway_reference is None or is_masked(parent.gateway_reference):
         return Refused(NOT_SUPPORTED, "The gateway's own reference of the transaction is not known.")
     left = refundable_minor(parent) if command.kind is Kind.REFUND else parent.money.minor
     minor = left if command.minor is None else command.minor

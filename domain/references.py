@@ -28,6 +28,11 @@ def kept(reference: str, code: Callable[[str], bytes] | None) -> str:
     return f"{shown}~{code(reference).hex().translate(_LETTERS)}"
 
 
+def is_masked(reference: str) -> bool:
+    """Whether digits of ``reference`` are masked, so that it cannot be sent back to its gateway."""
+    return reference.count("*") >= _HIDDEN_MIN
+
+
 def are_same(known: str, reported: str) -> bool:
     """Whether two references may belong to one payment, judged by their stored forms.
 
@@ -40,7 +45,7 @@ def are_same(known: str, reported: str) -> bool:
     if all(coded):
         return False
     one, other = (each if match is None else match[1] for each, match in zip((known, reported), coded, strict=True))
-    if max(one.count("*"), other.count("*")) < _HIDDEN_MIN:
+    if not is_masked(one) and not is_masked(other):
         return False
     return len(one) == len(other) and all(map(_may_be_same, one, other))
 

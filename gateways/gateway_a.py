@@ -18,6 +18,7 @@ from urllib.parse import quote
 from domain.events import Kind
 from domain.outcomes import (
     Approved,
+    Authorization,
     Category,
     Declined,
     NotReceived,
@@ -26,8 +27,9 @@ from domain.outcomes import (
     OutcomeUnknownError,
 )
 from domain.strict_json import MalformedError, parse_object
+from gateways.authorizations import ended
 from gateways.http import HttpClient, Response
-from gateways.port import Gateway, Order, UnusablePayload, WebhookPayload
+from gateways.port import Acceptance, Gateway, Notice, OperationFacts, Order, UnusablePayload, WebhookPayload
 from gateways.settings import DAY_S, GatewaySettings, OptionValue
 from gateways.signatures import Scheme, Verifier
 from gateways.webhook_payload import Members, make_payload, read_payload
@@ -43,16 +45,21 @@ CODES: Final[Mapping[str, Category]] = MappingProxyType(
         "do_not_honor": Category.HARD,
         "expired_card": Category.HARD,
         "stolen_card": Category.HARD,
+        "amount_too_large": Category.HARD,
+        "duplicate_transaction": Category.HARD,
+        "original_not_found": Category.HARD,
         "insufficient_funds": Category.SOFT,
         "issuer_unavailable": Category.SOFT,
     }
 )
-"""The provider's codes are the normalised codes."""
+"""The provider's codes are the normalised codes. Those of an authorization that ended have no category."""
 
 NOT_EXECUTED: Final[frozenset[int]] = frozenset()
 """Statuses that guarantee that the provider did nothing. It guarantees this for none."""
 
-_PATHS: Final[Mapping[Kind, str]] = MappingProxyType({Kind.DEPOSIT: "/deposits", Kind.WITHDRAWAL: "/withdrawals"})
+REFERENCE_FORM: Final = re.compile(r"A-[0-9]{1,12}")  # too few digits for a card number
+
+_PATHS: Final[Mapping[Kind, str]] = MappingProxyType({kind: f"/{kind}s" for kind in Kind})
 _NOT_FOUND: Final = {"error": "not_found"}
 _REFERENCE: Final = re.compile(r"[!-~]{1,128}")
 _CODE: Final = re.compile(r"[a-z][a-z_]{0,63}")  # no digits, so it cannot contain a card number
@@ -83,9 +90,10 @@ class GatewayA:
         self.name = settings.name
         self.callbacks = GatewayACallbacks(callback_keys) if callback_keys else None
         self.currencies = CURRENCIES
-        self.honours_keys = True
-        self.looks_up = True
-        self.idempotency_window_s = settings.number("idempotency_window_s")
+        facts = OperationFacts(key_window_s=settings.positive("idempotency_window_s"))
+        self.operations: Mapping[Kind, OperationFacts] = MappingProxyType(dict.fromkeys(Kind, facts))
+        self.holds = True
+        self.reference_form = REFERENCE_FORM
         self._http = HttpClient(
             settings.name, settings.url, timeout_s=settings.timeout_s, max_concurrent=settings.max_concurrent
         )
@@ -95,14 +103,14 @@ class GatewayA:
         response = self._send("POST", _PATHS[order.kind], order, _body(order))
         if response.status in NOT_EXECUTED:
             raise NotSentError(f"{self.name}: answered {response.status}, which guarantees that nothing was done")
-        return self._outcome(response)
+        return self._outcome(order, response)
 
     def lookup(self, order: Order) -> Outcome | NotReceived:
         """Look up ``order`` at the provider. Raises NotSentError, OutcomeUnknownError without a definite answer."""
         response = self._send("GET", f"{_PATHS[order.kind]}/{quote(order.transaction_id, safe='')}", order)
         if response.status == 404 and self._json(response) == _NOT_FOUND:
             return NotReceived()
-        return self._outcome(response)
+        return self._outcome(order, response)
 
     def close(self) -> None:
         """Close pooled connections; calls in progress may still finish."""
@@ -114,14 +122,14 @@ class GatewayA:
         headers = {"Accept": "application/json"}
         if body:
             headers["Content-Type"] = "application/json"
-            headers["Idempotency-Key"] = order.transaction_id
+            headers["Idempotency-Key"] = order.key
         else:
             headers["Cache-Control"] = "no-store"
         return self._http.request(method, path, headers, body)
 
     # --- parsing ---
 
-    def _outcome(self, response: Response) -> Outcome:
+    def _outcome(self, order: Order, response: Response) -> Outcome:
         """Parse the outcome. Only a well-formed 200 has one. Raises OutcomeUnknownError."""
         if response.status != 200:
             raise self._unknown(f"answered with status {response.status}")
@@ -132,6 +140,8 @@ class GatewayA:
         if code is not None and not isinstance(code, str):
             raise self._unknown("answered with a code that is not a string")
         match status:
+            case "success" | "authorized" if order.manual_capture:
+                return Authorization(reference)
             case "success":
                 return Approved(reference, final=True)
             case "pending":
@@ -139,6 +149,8 @@ class GatewayA:
             case "declined":
                 return replace(_declined(code), reference=reference)
             case _:
+                if order.manual_capture and (gone := ended(status, reference)) is not None:
+                    return gone
                 raise self._unknown("answered with a status that is not known")
 
     def _json(self, response: Response) -> dict[str, object]:
@@ -159,16 +171,18 @@ class GatewayA:
 class GatewayACallbacks:
     """Callbacks signed as in https://github.com/standard-webhooks/standard-webhooks, in JSON."""
 
+    acceptance = Acceptance()
+
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._verifier = Verifier(_SCHEME, keys)
 
-    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
-        """Verify, and return the ``webhook-id``. The body's ``event_id`` may differ. Raises SignatureInvalidError."""
-        return self._verifier.verify(headers, body, now)
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Notice]:
+        """Verify and parse its one notice, with the ``webhook-id`` as its id. Raises SignatureInvalidError.
 
-    def read(self, body: bytes) -> WebhookPayload | UnusablePayload:
-        """Parse ``body``. Other members, such as ``event_id`` and ``extra_data``, are ignored."""
-        return read_payload(body, _payload)
+        Other members, such as ``extra_data`` and ``event_id``, which may differ from that id, are ignored.
+        """
+        event_id = self._verifier.verify(headers, body, now)
+        return (Notice(event_id, body, read_payload(body, _payload)),)
 
 
 def _payload(members: Members) -> WebhookPayload | UnusablePayload:
@@ -201,15 +215,20 @@ _SCHEME: Final = Scheme(
 
 
 def _body(order: Order) -> bytes:
-    return json.dumps(
-        {
-            "reference": order.transaction_id,
-            "amount": order.money.text,
-            "currency": order.money.currency,
-            "customer": order.customer_id,
-            "details": dict(order.details),
-        }
-    ).encode("ascii")
+    members: dict[str, object] = {
+        "reference": order.transaction_id,
+        "amount": order.money.text,
+        "currency": order.money.currency,
+        "customer": order.customer_id,
+        "details": dict(order.details),
+    }
+    if order.manual_capture:
+        members["capture"] = False
+    if order.parent_reference is not None:
+        members["original"] = order.parent_reference
+    if order.return_url is not None:
+        members["return_url"] = order.return_url
+    return json.dumps(members).encode("ascii")
 
 
 # --- the code table ---

@@ -16,7 +16,10 @@ from xml.sax.saxutils import escape
 
 from domain.events import Kind
 from domain.outcomes import (
+    AUTHORIZATION_CANCELLED,
+    AUTHORIZATION_EXPIRED,
     Approved,
+    Authorization,
     Category,
     Declined,
     NotReceived,
@@ -24,8 +27,9 @@ from domain.outcomes import (
     Outcome,
     OutcomeUnknownError,
 )
+from gateways.authorizations import ended
 from gateways.http import HttpClient, Response
-from gateways.port import Gateway, Order, UnusablePayload, WebhookPayload
+from gateways.port import Acceptance, Gateway, Notice, OperationFacts, Order, UnusablePayload, WebhookPayload
 from gateways.settings import GatewaySettings, OptionValue
 from gateways.signatures import Scheme, Verifier
 from gateways.strict_xml import MalformedError, parse_elements
@@ -37,20 +41,37 @@ CURRENCIES: Final = frozenset({"USD", "EUR"})
 
 OPTIONS: Final[Mapping[str, OptionValue]] = MappingProxyType({})
 
-CODES: Final[Mapping[str, tuple[str, Category]]] = MappingProxyType(
+CODES: Final[Mapping[str, tuple[str, Category | None]]] = MappingProxyType(
     {
         "05": ("do_not_honor", Category.HARD),
         "54": ("expired_card", Category.HARD),
         "51": ("insufficient_funds", Category.SOFT),
         "91": ("issuer_unavailable", Category.SOFT),
+        "13": ("amount_too_large", Category.HARD),
+        "94": ("duplicate_transaction", Category.HARD),
+        "25": ("original_not_found", Category.HARD),
+        "A1": (AUTHORIZATION_EXPIRED, None),
+        "A2": (AUTHORIZATION_CANCELLED, None),
     }
 )
-"""The provider's codes (ISO 8583) and the normalised codes."""
+"""The provider's codes (ISO 8583, and its own A1 and A2) and the normalised codes."""
 
 NOT_EXECUTED: Final[frozenset[int]] = frozenset()
 """Statuses that guarantee that the provider did nothing. It guarantees this for none."""
 
-_PATHS: Final[Mapping[Kind, str]] = MappingProxyType({Kind.DEPOSIT: "/deposit", Kind.WITHDRAWAL: "/withdraw"})
+OPERATIONS: Final[Mapping[Kind, OperationFacts]] = MappingProxyType(dict.fromkeys(Kind, OperationFacts()))
+
+REFERENCE_FORM: Final = re.compile(r"B-[0-9]{1,12}")  # too few digits for a card number
+
+_PATHS: Final[Mapping[Kind, str]] = MappingProxyType(
+    {
+        Kind.DEPOSIT: "/deposit",
+        Kind.WITHDRAWAL: "/withdraw",
+        Kind.REFUND: "/refund",
+        Kind.CAPTURE: "/capture",
+        Kind.VOID: "/void",
+    }
+)
 _NOT_FOUND: Final = "not_found"
 _REFERENCE: Final = re.compile(r"[!-~]{1,128}")
 _CODE: Final = re.compile(r"[0-9A-Z]{2}")  # too short to contain anything confidential
@@ -76,9 +97,9 @@ class GatewayB:
         self.name = settings.name
         self.callbacks = GatewayBCallbacks(callback_keys) if callback_keys else None
         self.currencies = CURRENCIES
-        self.honours_keys = False
-        self.looks_up = True
-        self.idempotency_window_s = 0.0
+        self.operations = OPERATIONS
+        self.holds = True
+        self.reference_form = REFERENCE_FORM
         self._http = HttpClient(
             settings.name, settings.url, timeout_s=settings.timeout_s, max_concurrent=settings.max_concurrent
         )
@@ -88,14 +109,14 @@ class GatewayB:
         response = self._send("POST", _PATHS[order.kind], _body(order))
         if response.status in NOT_EXECUTED:
             raise NotSentError(f"{self.name}: answered {response.status}, which guarantees that nothing was done")
-        return self._outcome(self._elements(response))
+        return self._outcome(order, self._elements(response))
 
     def lookup(self, order: Order) -> Outcome | NotReceived:
         """Look up ``order`` at the provider. Raises NotSentError, OutcomeUnknownError without a definite answer."""
         elements = self._elements(self._send("GET", f"/status?reference={quote(order.transaction_id, safe='')}"))
         if elements.get("status") == _NOT_FOUND and not elements.get("transaction_id"):
             return NotReceived()
-        return self._outcome(elements)
+        return self._outcome(order, elements)
 
     def close(self) -> None:
         """Close pooled connections; calls in progress may still finish."""
@@ -113,18 +134,23 @@ class GatewayB:
 
     # --- parsing ---
 
-    def _outcome(self, elements: Mapping[str, str]) -> Outcome:
+    def _outcome(self, order: Order, elements: Mapping[str, str]) -> Outcome:
         """Parse the outcome. Raises OutcomeUnknownError."""
-        if _REFERENCE.fullmatch(elements.get("transaction_id", "")) is None:
+        reference, status = elements.get("transaction_id", ""), elements.get("status")
+        if _REFERENCE.fullmatch(reference) is None:
             raise self._unknown("answered without a usable transaction_id")
-        match elements.get("status"):
+        match status:
+            case "success" | "authorized" if order.manual_capture:
+                return Authorization(reference)
             case "success":
-                return Approved(elements["transaction_id"], final=True)
+                return Approved(reference, final=True)
             case "pending":
-                return Approved(elements["transaction_id"], final=False)
+                return Approved(reference, final=False)
             case "declined":
-                return replace(_declined(elements.get("code", "")), reference=elements["transaction_id"])
+                return replace(_declined(elements.get("code", "")), reference=reference)
             case _:
+                if order.manual_capture and (gone := ended(status, reference)) is not None:
+                    return gone
                 raise self._unknown("answered with a status that is not known")
 
     def _elements(self, response: Response) -> Mapping[str, str]:
@@ -150,16 +176,18 @@ class GatewayB:
 class GatewayBCallbacks:
     """Callbacks in JSON, signed in the provider's own headers."""
 
+    acceptance = Acceptance()
+
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._verifier = Verifier(_SCHEME, keys)
 
-    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
-        """Verify, and return the ``X-Gateway-Event-Id``. Raises SignatureInvalidError."""
-        return self._verifier.verify(headers, body, now)
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Notice]:
+        """Verify and parse its one notice, with the ``X-Gateway-Event-Id`` as its id. Raises SignatureInvalidError.
 
-    def read(self, body: bytes) -> WebhookPayload | UnusablePayload:
-        """Parse ``body``. Unknown members are ignored."""
-        return read_payload(body, _payload)
+        Unknown members are ignored.
+        """
+        event_id = self._verifier.verify(headers, body, now)
+        return (Notice(event_id, body, read_payload(body, _payload)),)
 
 
 def _payload(members: Members) -> WebhookPayload | UnusablePayload:
@@ -194,6 +222,12 @@ def _body(order: Order) -> bytes:
         "currency": order.money.currency,
         "customer": order.customer_id,
     }
+    if order.manual_capture:
+        elements["capture"] = "false"
+    if order.parent_reference is not None:
+        elements["original"] = order.parent_reference
+    if order.return_url is not None:
+        elements["return_url"] = order.return_url
     inner = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in elements.items())
     return f"<request>{inner}</request>".encode("ascii", "xmlcharrefreplace")
 

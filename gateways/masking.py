@@ -17,10 +17,19 @@ from typing import Final, TypeVar
 
 from domain.cards import masked, may_hold_card
 from domain.gateway_report import TEXT_MAX, storable_text
-from domain.outcomes import Approved, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
+from domain.outcomes import Approved, Authorization, Declined, NotReceived, NotSentError, Outcome, OutcomeUnknownError
 from domain.references import CODE_BYTES
 from domain.references import kept as kept_reference
-from gateways.port import Callbacks, Gateway, Order, RawMembers, SignatureInvalidError, UnusablePayload, WebhookPayload
+from gateways.port import (
+    Callbacks,
+    Gateway,
+    Notice,
+    Order,
+    RawMembers,
+    SignatureInvalidError,
+    UnusablePayload,
+    WebhookPayload,
+)
 
 # An escape of JSON, or two for a surrogate pair.
 _ESCAPE: Final = re.compile(
@@ -72,11 +81,11 @@ class MaskedGateway:
     def __init__(self, gateway: Gateway, callback_keys: Sequence[bytes]) -> None:
         self.name = gateway.name
         self.currencies = gateway.currencies
-        self.honours_keys = gateway.honours_keys
-        self.looks_up = gateway.looks_up
-        self.idempotency_window_s = gateway.idempotency_window_s
+        self.operations = gateway.operations
+        self.holds = gateway.holds
+        self.reference_form = gateway.reference_form
         inner = gateway.callbacks
-        self._codes = _Codes(callback_keys)
+        self._codes = _Codes(callback_keys, gateway.reference_form)
         self.callbacks = None if inner is None else MaskedCallbacks(inner, self._codes)
         self.adapter = gateway
 
@@ -99,23 +108,26 @@ class MaskedCallbacks:
     def __init__(self, callbacks: Callbacks, codes: _Codes) -> None:
         self._callbacks = callbacks
         self._codes = codes
+        self.acceptance = callbacks.acceptance
 
-    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
-        """Verify, and return the event id, or its code when it reads as a card number. Raises SignatureInvalidError.
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Notice]:
+        """Verify the callback, then parse it. Raises SignatureInvalidError."""
+        try:
+            notices = self._callbacks.read(headers, body, now)
+        except SignatureInvalidError as error:
+            raise SignatureInvalidError(masked(str(error))) from None
+        return [Notice(self._event_id(each.event_id), kept(each.body), self._payload(each.payload)) for each in notices]
+
+    def _event_id(self, event_id: str) -> str:
+        """``event_id``, or its code when it reads as a card number.
 
         Two masked ids could be equal. Codes are as distinct as the ids, and do not reveal them.
         """
-        try:
-            event_id = self._callbacks.verify(headers, body, now)
-        except SignatureInvalidError as error:
-            raise SignatureInvalidError(masked(str(error))) from None
         if masked(event_id) == event_id:
             return event_id
         return f"coded-{self._codes.of(event_id).hex()}"
 
-    def read(self, body: bytes) -> WebhookPayload | UnusablePayload:
-        """Parse the verified ``body``."""
-        read = self._callbacks.read(body)
+    def _payload(self, read: WebhookPayload | UnusablePayload) -> WebhookPayload | UnusablePayload:
         raw = self._plain(read.raw)
         if isinstance(read, UnusablePayload):
             reference = None if read.reference is None else masked(read.reference)
@@ -131,15 +143,22 @@ class MaskedCallbacks:
     def _plain(self, members: RawMembers) -> RawMembers:
         """Mask all members. The provider's reference keeps its code, as elsewhere, so that operators can compare it."""
         texts = [None if each is None else storable_text(each) for each in members]
-        if members.gateway_reference is not None and masked(members.gateway_reference) != members.gateway_reference:
-            texts[1] = storable_text(self._codes.kept(members.gateway_reference[:TEXT_MAX]))
+        reference = members.gateway_reference
+        if reference is not None and self._codes.is_declared(reference):
+            texts[1] = reference[:TEXT_MAX]
+        elif reference is not None and masked(reference) != reference:
+            texts[1] = storable_text(self._codes.kept(reference[:TEXT_MAX]))
         return RawMembers(*texts)
 
 
 class _Codes:
-    """Codes that distinguish equally masked texts. ``keys``: the keys of the callbacks, newest first."""
+    """Codes that distinguish equally masked texts. ``keys``: the keys of the callbacks, newest first.
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    ``reference_form``: see ``gateways.port.Gateway``.
+    """
+
+    def __init__(self, keys: Sequence[bytes], reference_form: re.Pattern[str] | None = None) -> None:
+        self._reference_form = reference_form
         # The oldest live key: during a change of the secret, repetitions keep their codes. The key is never exposed.
         self._keyed = hmac.new(keys[-1] if keys else b"", digestmod="sha256")
         # A code under a public key would reveal the hidden digits with a million tries.
@@ -152,8 +171,14 @@ class _Codes:
         return code.digest()
 
     def kept(self, reference: str) -> str:
-        """See ``domain.references.kept``."""
+        """``reference`` as it is if it has the declared form, else see ``domain.references.kept``."""
+        if self.is_declared(reference):
+            return reference
         return kept_reference(reference, self._of_reference)
+
+    def is_declared(self, reference: str) -> bool:
+        """Whether ``reference`` has the form that its adapter declares."""
+        return self._reference_form is not None and self._reference_form.fullmatch(reference) is not None
 
     def _code_of_reference(self, reference: str) -> bytes:
         return self.of(f"reference:{reference}")[:CODE_BYTES]
@@ -191,7 +216,7 @@ def _masked_call(call: Callable[[], _Result], codes: _Codes) -> _Result:
 
 def _masked_outcome(outcome: Outcome, codes: _Codes) -> Outcome:
     match outcome:
-        case Approved(reference=reference):
+        case Approved(reference=reference) | Authorization(reference=reference):
             shown = codes.kept(reference)
             return outcome if shown == reference else replace(outcome, reference=shown)
         case Declined(code=code, message=message, reference=reference):

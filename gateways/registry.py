@@ -15,9 +15,10 @@ from types import MappingProxyType
 from typing import Final, Protocol, Self, cast
 
 import gateways
+from domain.events import Kind
 from gateways.development import CALLBACK_SECRET
 from gateways.masking import MaskedGateway
-from gateways.port import Gateway
+from gateways.port import Gateway, LookupMeans
 from gateways.settings import GatewaySettings, GatewaySettingsError, OptionValue
 
 logger: Final = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ class Gateways:
         """Log settings that put money at risk: a short settlement delay, and the development secret."""
         for name, gateway in self.by_name.items():
             settings = self.settings[name]
-            if not gateway.honours_keys and settings.settle_s < settings.timeout_s:
+            keyless = [facts for facts in gateway.operations.values() if not facts.honours_keys]
+            if any(max(settings.settle_s, facts.not_found_after_s) < settings.timeout_s for facts in keyless):
                 logger.warning(
                     "settle_s is short: a payment that this gateway executes later is paid twice",
                     extra={"fields": {"gateway": name, "settle_s": settings.settle_s, "timeout_s": settings.timeout_s}},
@@ -137,10 +139,22 @@ def build_gateways(
         keys = [_key(each, secret, f"secret {number}") for number, secret in enumerate(secrets.get(name, ()), 1)]
         gateway = _adapter(name, each.adapter).build(each, keys)
         built[name] = MaskedGateway(gateway, keys)
-        if gateway.honours_keys and gateway.idempotency_window_s <= 0:
-            problem = "must be above 0: only within this time two requests with one key are surely one payment"
-            raise GatewaySettingsError(name, "idempotency_window_s", problem)
+        problem = _contradiction(gateway)
+        if problem is not None:
+            raise GatewaySettingsError(name, None, f"the adapter {each.adapter!r} is wrong: {problem}")
     return MappingProxyType(built)
+
+
+def _contradiction(gateway: Gateway) -> str | None:
+    """What an adapter declares that cannot be true, or would put money at risk; None when nothing does."""
+    for kind, facts in gateway.operations.items():
+        if facts.lookup is LookupMeans.REPEAT and not facts.honours_keys:
+            return f"a repeated {kind} without a key is another one, and no lookup"
+        if facts.honours_keys and facts.not_found_after_s > facts.key_window_s:
+            return f"a {kind} that is not found yet may already have lost its key"
+    if gateway.holds and not {Kind.DEPOSIT, Kind.CAPTURE} <= gateway.operations.keys():
+        return "it holds money that it cannot capture"
+    return None
 
 
 def _secrets(gateway: GatewaySettings, environ: Mapping[str, str], *, loopback: bool) -> tuple[str, ...]:

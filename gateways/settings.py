@@ -70,6 +70,7 @@ class GatewaySettings:
         Meta(min_length=1, max_length=50, description="a list of 1 to 50 numbers of seconds from 0.001 to 2592000"),
     ] = (5.0, 30.0, 120.0, 600.0, 3600.0, 21_600.0)
     settle_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
+    authorization_expires_s: Annotated[float, Meta(ge=1, le=31_536_000)] = 604_800.0
     breaker: BreakerSettings = BreakerSettings()
     options: Mapping[str, OptionValue] = field(default_factory=dict)
 
@@ -98,6 +99,13 @@ class GatewaySettings:
         value = self.options[option]
         assert not isinstance(value, str)  # from_table checked it against its default
         return float(value)
+
+    def positive(self, option: str) -> float:
+        """The value of a numeric option of the adapter that must be above 0. Raises GatewaySettingsError."""
+        value = self.number(option)
+        if value <= 0:
+            raise GatewaySettingsError(self.name, option, "must be above 0")
+        return value
 
 
 def _hints(table: type) -> dict[str, Any]:

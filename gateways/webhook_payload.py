@@ -9,14 +9,17 @@ from types import MappingProxyType
 from typing import Final
 
 from domain.money import Money, MoneyError, parse_amount
-from domain.outcomes import Approved, Declined, Outcome
+from domain.outcomes import Approved, Authorization, Declined, Outcome
 from domain.strict_json import MalformedError, parse_object
+from gateways.authorizations import ended
 from gateways.port import RawMembers, UnusablePayload, WebhookPayload
 
 _REFERENCE: Final = re.compile(r"[!-~]{1,200}")
 _GATEWAY_REFERENCE: Final = re.compile(r"[!-~]{1,128}")  # as in the adapters' responses
 
-STATUSES: Final[Mapping[str, str]] = MappingProxyType({status: status for status in ("completed", "failed")})
+STATUSES: Final[Mapping[str, str]] = MappingProxyType(
+    {status: status for status in ("completed", "failed", "authorized", "expired", "cancelled")}
+)
 
 Members = Mapping[str, object]
 """A JSON object of a body."""
@@ -44,7 +47,8 @@ def make_payload(
 ) -> WebhookPayload | UnusablePayload:
     """Make the payload from members of any type; UnusablePayload with the reason when they are invalid.
 
-    ``statuses``: the provider's words for ``completed`` and ``failed``.
+    ``statuses``: the provider's words for ``completed`` and ``failed``, and for authorizations ``authorized``,
+    ``expired`` and ``cancelled``.
     """
     raw = RawMembers(*map(_text, (reference, gateway_reference, status, amount, currency)))
     if not isinstance(reference, str) or _REFERENCE.fullmatch(reference) is None:
@@ -72,8 +76,10 @@ def _outcome(status: str | None, gateway_reference: str) -> Outcome | None:
             return Approved(gateway_reference, final=True)
         case "failed":
             return Declined("declined", None, "The gateway reported that it failed.")
+        case "authorized":
+            return Authorization(gateway_reference)
         case _:
-            return None
+            return ended(status, gateway_reference)
 
 
 def _money(amount: object, currency: object) -> Money | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from actors.messages import CallResult, NotSent, NotTried, Unhandled
 from domain.account import TERMINAL, Status
+from domain.events import EVENT_TYPES, Kind
 from domain.outcomes import Approved, Authorization, Declined, NotReceived, Unknown
 from domain.values import value
+from gateways.port import LookupMeans, OperationFacts
 from store.port import Action, CloseWork, DeliveryCertainty, MoveWork, WorkError, WorkItem, WorkState
 
 DAY_S: Final = 86_400.0
@@ -17,23 +20,25 @@ AUTHORIZATION_EXPIRES_S: Final = 7 * DAY_S
 ERRORS_KEPT: Final = 20
 """The newest errors of a piece of work that are kept."""
 ERROR_LENGTH_MAX: Final = 500
+_ACCEPTED: Final = frozenset({Status.PROCESSED, Status.AUTHORIZED})
+"""The statuses of what the gateway has accepted: "never received" contradicts them, and nothing is sent again."""
 
 
 @value(frozen=True, slots=True)
 class RetryPolicy:
     """How one gateway's work is retried and looked up, from its settings; durations in seconds.
 
+    ``operations`` are the gateway's guarantees (``gateways.port.Gateway``), which differ by the kind of the work.
     Without keys, ``settle_s`` is the time after the sender's report in which a lookup without a result proves nothing.
     ``permit_s`` is the time after recording a submission in which the sender may begin to send it.
     """
 
-    honours_keys: bool
+    operations: Mapping[Kind, OperationFacts]
     max_retries: int
     lookup_after_s: tuple[float, ...]
     dead_letter_first_s: float
     dead_letter_max_s: float
     dead_letter_attempts: int
-    looks_up: bool = True
     settle_s: float = 0.0
     permit_s: float = 0.0
     retry_first_s: float = 0.2
@@ -46,11 +51,36 @@ class RetryPolicy:
         # Not later than a hold usually takes: a later due time would count as planned by a wrong clock.
         return min(held_s, self.authorization_expires_s) if held_s > 0 else DAY_S
 
+    def facts(self, item: WorkItem) -> OperationFacts | None:
+        """The gateway's guarantees about ``item``; None when it does not support the operation."""
+        _, kind = EVENT_TYPES.get(item.event_type, (None, None))
+        return None if kind is None else self.operations.get(kind)
+
+    def honours_keys(self, item: WorkItem) -> bool:
+        """Whether ``item`` is sent under an idempotency key."""
+        facts = self.facts(item)
+        return facts is not None and facts.honours_keys
+
+    def records_first(self, item: WorkItem) -> bool:
+        """Whether ``item`` is on record before each sending, because the gateway knows no keys for it."""
+        facts = self.facts(item)
+        return facts is not None and not facts.honours_keys
+
+    def looks_up(self, item: WorkItem) -> bool:
+        """Whether the gateway can report what became of ``item``."""
+        facts = self.facts(item)
+        return facts is not None and facts.lookup is not LookupMeans.NONE
+
+    def settles_after_s(self, item: WorkItem) -> float:
+        """The time after the sender's report in which "never received" proves nothing of ``item``, without keys."""
+        facts = self.facts(item)
+        return self.settle_s if facts is None else max(self.settle_s, facts.not_found_after_s)
+
     def discardable(self, item: WorkItem) -> bool:
         """Whether it is certain that no attempt at ``item`` reached the gateway."""
         # Without keys nothing is sent before it is on record, so a lost lease alone leaves no doubt.
         return item.action is Action.SUBMIT and item.certainty <= (
-            DeliveryCertainty.NOT_SENT if self.honours_keys else DeliveryCertainty.LEASE_LOST
+            DeliveryCertainty.LEASE_LOST if self.records_first(item) else DeliveryCertainty.NOT_SENT
         )
 
 
@@ -109,7 +139,7 @@ def ran_a_day(
         return False
     silent = isinstance(result, NotSent | Unknown)
     if isinstance(result, NotReceived):
-        silent = status in {Status.PROCESSED, Status.AUTHORIZED} or settlement_left_s > 0
+        silent = status in _ACCEPTED or settlement_left_s > 0
     since = item.transaction.updated_at
     if status is Status.AUTHORIZED:  # before the end of the hold nothing is expected of the gateway
         since = max(since, item.transaction.authorization_expires_at or since)
@@ -117,20 +147,22 @@ def ran_a_day(
 
 
 def _final(result: CallResult) -> bool:
+    """Whether nothing can follow ``result``, whatever is on record. An authorization is followed by its end."""
     return isinstance(result, Declined) or (isinstance(result, Approved) and result.final)
 
 
 def _certainty_unsent(item: WorkItem, policy: RetryPolicy) -> DeliveryCertainty:
     """The certainty when the newest attempt was not sent: without keys there is no other attempt in doubt."""
-    return item.certainty if policy.honours_keys or item.action is Action.RESOLVE else DeliveryCertainty.NOT_SENT
+    alone = item.action is Action.SUBMIT and policy.records_first(item)
+    return DeliveryCertainty.NOT_SENT if alone else item.certainty
 
 
 def _not_received(
     item: WorkItem, policy: RetryPolicy, now: datetime, status: Status | None, settlement_left_s: float
 ) -> MoveWork:
-    if status in {Status.PROCESSED, Status.AUTHORIZED}:
+    if status in _ACCEPTED:
         return _look_up_again(item, policy, _with_error(item, now, "the gateway says that it never received it"))
-    if policy.honours_keys:
+    if policy.honours_keys(item):
         return _move(item, Action.SUBMIT, 0.0, attempts=0)
     if settlement_left_s > 0:
         again = _look_up_again(item, policy)
@@ -151,13 +183,21 @@ def _failed(
 ) -> MoveWork:
     if item.action is Action.RESOLVE:
         return _look_up_again(item, policy, errors)
+    if status in _ACCEPTED:
+        return _look_up_first(item, policy, errors)
     if isinstance(result, NotSent):
         certainty = _certainty_unsent(item, policy)
         doubtful = status is Status.UNKNOWN or certainty is not DeliveryCertainty.NOT_SENT
-        return _send_again(item, policy, chance, errors, certainty, doubtful=doubtful)
-    if policy.honours_keys:
-        return _send_again(item, policy, chance, errors, DeliveryCertainty.SENT, doubtful=True)
-    return _look_up_first(item, policy, errors)
+    else:
+        certainty, doubtful = DeliveryCertainty.SENT, True
+        if not policy.honours_keys(item):
+            return _look_up_first(item, policy, errors)
+    # Under a key: after so many attempts only a lookup can tell whether the provider has it. Without keys a lookup has
+    # settled the doubt before this attempt.
+    answerable = policy.honours_keys(item) and policy.looks_up(item)
+    if doubtful and answerable and item.attempts >= policy.max_retries:
+        return _look_up_first(item, policy, errors)
+    return _send_again(item, policy, chance, errors, certainty, doubtful=doubtful)
 
 
 def _send_again(

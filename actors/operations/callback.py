@@ -7,7 +7,7 @@ that cannot be applied is reviewed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -38,8 +38,7 @@ from domain.events import Event, ReviewOpened
 from domain.gateway_report import GatewayReport, Source, storable_body
 from domain.outcomes import Authorization
 from domain.references import are_same_bodies
-from gateways.masking import kept
-from gateways.port import Gateway, RawMembers, SignatureInvalidError, UnusablePayload
+from gateways.port import Gateway, Notice, RawMembers, SignatureInvalidError, UnusablePayload
 from store.codec import Metadata
 from store.errors import StoreError
 from store.port import Action, Claim, CloseWork, Fence, Lease, OpenWork, Part, Store, StreamKey, WorkChange, WorkItem
@@ -54,7 +53,7 @@ _NO_MEMBERS: Final = RawMembers()
 
 
 class Callback(NamedTuple):
-    """A verified callback, identified by ``event_id``. ``body``: as received, without card numbers."""
+    """A verified notice of a callback, identified by ``event_id``. ``body``: see ``gateways.port.Notice``."""
 
     gateway: str
     event_id: str
@@ -89,33 +88,38 @@ class Callback(NamedTuple):
 
 def read_callback(
     gateway: Gateway, headers: Mapping[str, str], body: bytes, metadata: Metadata, *, store: Store, runtime: Runtime
-) -> tuple[StreamKey, CallbackOperation] | NotStored | SignatureInvalid:
-    """Verify a callback, and find the stream that it belongs to; ``headers`` by names in lower case."""
+) -> Sequence[tuple[StreamKey, CallbackOperation]] | NotStored | SignatureInvalid:
+    """Verify a callback, and find the streams that its notices belong to; ``headers`` by names in lower case."""
     callbacks = gateway.callbacks
     if callbacks is None:
         return SignatureInvalid()
     fields = {"fields": {"gateway": gateway.name}}
     try:
-        callback = Callback(gateway.name, callbacks.verify(headers, body, runtime.now()), kept(body))
+        notices = callbacks.read(headers, body, runtime.now())
+        return [_operation(gateway.name, each, metadata, store, runtime) for each in notices]
     except SignatureInvalidError as error:
         logger.warning("a callback is not verified: %s", error, extra=fields)
         return SignatureInvalid()
-    metadata = replace(metadata, causation_id=f"{gateway.name}:{callback.event_id}")
-    payload = callbacks.read(body)
-    operation = partial(CallbackOperation, callback, metadata, raw=payload.raw)
-    unmatched = stream_of_gateway(gateway.name)
-    try:
-        if isinstance(payload, UnusablePayload):
-            owner = None if payload.reference is None else _owner_at(gateway.name, payload.reference, store)
-            about = None if owner is None else payload.reference
-            return owner or unmatched, operation(problem=f"A callback cannot be read: {payload.problem}", about=about)
-        command = RecordCallback(
-            payload.reference, gateway.name, payload.gateway_reference, payload.money, payload.outcome
-        )
-        stream = store.stream_of(payload.reference)
     except StoreError as error:
         logger.warning("a callback was not stored: %s", error, extra=fields)
         return NotStored("The store is not available.")
+
+
+def _operation(
+    gateway: str, notice: Notice, metadata: Metadata, store: Store, runtime: Runtime
+) -> tuple[StreamKey, CallbackOperation]:
+    """The operation that applies ``notice``, and the stream that it belongs to. Raises StoreError."""
+    payload = notice.payload
+    callback = Callback(gateway, notice.event_id, notice.body)
+    metadata = replace(metadata, causation_id=f"{gateway}:{notice.event_id}")
+    operation = partial(CallbackOperation, callback, metadata, raw=payload.raw)
+    unmatched = stream_of_gateway(gateway)
+    if isinstance(payload, UnusablePayload):
+        owner = None if payload.reference is None else _owner_at(gateway, payload.reference, store)
+        about = None if owner is None else payload.reference
+        return owner or unmatched, operation(problem=f"A callback cannot be read: {payload.problem}", about=about)
+    command = RecordCallback(payload.reference, gateway, payload.gateway_reference, payload.money, payload.outcome)
+    stream = store.stream_of(payload.reference)
     if stream is not None:
         return stream, operation(command=command)
     return unmatched, operation(unmatched=command, work_key=f"callback:{runtime.new_id()}")

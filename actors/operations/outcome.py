@@ -141,13 +141,14 @@ class OutcomeOperation(WorkOperation):
 
     def _settlement_left_s(self, policy: RetryPolicy, context: CustomerContext) -> float:
         """How long a provider without keys may still receive what it reports as never received."""
-        if policy.honours_keys or not isinstance(self.result, Unknown | NotReceived):
+        if policy.honours_keys(self.item) or not isinstance(self.result, Unknown | NotReceived):
             return 0.0
         # This process's own sender has ended its attempt. Any other sender may have a permit that has just begun.
         # The process that this one took the work over from may have taken it over itself, from that sender.
         own = self.item.action is Action.SUBMIT and self.asked_at is not None
         sent_within_s = 0.0 if own else policy.permit_s
-        return context.settlement.left_s(self.item, policy.settle_s, self.asked_at, sent_within_s=sent_within_s)
+        settle_s = policy.settles_after_s(self.item)
+        return context.settlement.left_s(self.item, settle_s, self.asked_at, sent_within_s=sent_within_s)
 
     def after_commit(self, batch: Batch, context: CustomerContext) -> None:  # noqa: ARG002
         """Pass on work that is to be done again."""

@@ -85,7 +85,8 @@ class CallbackResource(Signed):
         if isinstance(reply, NotStored):
             raise unavailable(reply.reason, reply.retry_after_s)
         if isinstance(reply, Taken):
-            resp.data = b'{"status":"ok"}'
+            accepted = self._payments.callback_acceptance(name)
+            resp.status, resp.content_type, resp.data = str(accepted.status), accepted.media_type, accepted.body
             return
         raise ProblemError(
             OUTCOME_UNKNOWN, "Whether the callback was stored is not known. Send it again: its event id identifies it."

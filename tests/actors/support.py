@@ -33,6 +33,7 @@ from store.port import (
     WorkState,
     Write,
 )
+from tests.gateway_facts import SameForAll
 
 T = TypeVar("T")
 
@@ -131,16 +132,13 @@ class RecordingListener(Listener):
         self.callbacks.append((gateway, answer))
 
 
-class SmallGateway:
+class SmallGateway(SameForAll):
     """A provider in memory that honours keys. ``answer`` may be replaced: it gets the order and may raise or block."""
 
     def __init__(self, name: str = GATEWAY) -> None:
         self.name = name
         self.currencies = frozenset({"USD", "JPY"})
-        self.honours_keys = True
-        self.looks_up = True
         self.callbacks: Callbacks | None = None
-        self.idempotency_window_s = 86_400.0
         self.effects: dict[str, Order] = {}
         self.calls: list[str] = []
         self.lookups: list[str] = []

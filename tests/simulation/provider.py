@@ -66,7 +66,7 @@ class SimulatedProvider:
         callbacks: Callbacks,
     ) -> None:
         self.name, self.honours_keys, self.looks_up = name, honours_keys, looks_up
-        self.idempotency_window_s = 20_000.0 if honours_keys else 0.0
+        self.key_window_s = 20_000.0 if honours_keys else 0.0
         self.chance, self.rate = chance, rate
         self._history, self._timeline = history, timeline
         self._notifier, self._callbacks = notifier, callbacks
@@ -158,7 +158,7 @@ class SimulatedProvider:
 
     def _arrive(self, order: Order, fate: Fate) -> None:
         known = self._fates.setdefault(order.transaction_id, [])
-        if self.honours_keys and known and fate.arrived - known[-1].arrived <= self.idempotency_window_s:
+        if self.honours_keys and known and fate.arrived - known[-1].arrived <= self.key_window_s:
             return
         known.append(fate)
         if fate.final == "success":

@@ -11,13 +11,14 @@ from greenlet import GreenletExit
 
 from domain.outcomes import NotReceived, NotSentError, Outcome, OutcomeUnknownError
 from gateways.port import Order
+from tests.gateway_facts import SameForAll
 from tests.simulation.history import History
 from tests.simulation.provider import TIMEOUT_S, SimulatedProvider
 from tests.simulation.signatures import SharedSecret
 from tests.simulation.threads import ThreadedRuntime
 
 
-class CallingGateway:
+class CallingGateway(SameForAll):
     """Implements gateways.port.Gateway. ``die`` is sometimes called during a call, and ends the process there."""
 
     currencies = frozenset({"USD", "JPY"})
@@ -26,7 +27,7 @@ class CallingGateway:
         self, provider: SimulatedProvider, runtime: ThreadedRuntime, history: History, die: Callable[[], None]
     ) -> None:
         self.name, self.honours_keys, self.looks_up = provider.name, provider.honours_keys, provider.looks_up
-        self.idempotency_window_s = provider.idempotency_window_s
+        self.key_window_s = provider.key_window_s
         self.callbacks = SharedSecret(provider.name)
         self._provider, self._runtime, self._history, self._die = provider, runtime, history, die
         self._chance = provider.chance

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from gateways.port import SignatureInvalidError, UnusablePayload, WebhookPayload
+from gateways.port import Acceptance, Notice, SignatureInvalidError, UnusablePayload, WebhookPayload
 from gateways.webhook_payload import Members, make_payload, read_payload
 
 
 class SharedSecret:
     """Implements gateways.port.Callbacks: a callback with the secret is genuine."""
 
+    acceptance = Acceptance()
+
     def __init__(self, gateway: str) -> None:
         self._secret = secret_of(gateway)
 
-    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> str:  # noqa: ARG002  # the port's names
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Notice]:  # noqa: ARG002  # the port's names
         """See Callbacks."""
         if headers["secret"] != self._secret:
             raise SignatureInvalidError("another secret")
-        return headers["id"]
-
-    def read(self, body: bytes) -> WebhookPayload | UnusablePayload:
-        """See Callbacks."""
-        return read_payload(body, _payload)
+        return (Notice(headers["id"], body, read_payload(body, _payload)),)
 
 
 def _payload(said: Members) -> WebhookPayload | UnusablePayload:

@@ -38,16 +38,17 @@ from store.codec import Metadata, decode, encode
 from store.port import Head, Part, Store, StreamKey, WorkItem, Write
 from store.queries import TransactionFilter, TransactionView
 from tests.actors.support import GATEWAY, OWNER, Announced, Inbox, RecordingListener, stream
+from tests.gateway_facts import operations_with
 
 POLICY = RetryPolicy(
-    honours_keys=True,
+    operations=operations_with(keys=True),
     max_retries=3,
     lookup_after_s=(5.0, 30.0),
     dead_letter_first_s=10.0,
     dead_letter_max_s=3600.0,
     dead_letter_attempts=12,
 )
-KEYLESS = replace(POLICY, honours_keys=False, settle_s=65.0)
+KEYLESS = replace(POLICY, operations=operations_with(keys=False), settle_s=65.0)
 DEADLINE_S = 10.0
 STEPS_MAX = 50_000
 

@@ -229,7 +229,7 @@ class Keyless(Supervised):
     def __post_init__(self) -> None:
         super().__post_init__()
         for gateway in self.gateways.values():
-            gateway.honours_keys, gateway.idempotency_window_s = False, 0.0
+            gateway.honours_keys = False
 
     @property
     def requested(self) -> list[SubmissionOperation]:

@@ -8,19 +8,25 @@ from typing import Any, Final
 from actors.gateways.retry_policy import RetryPolicy
 from actors.messages import NotSent, NotTried, Unhandled
 from domain.account import Status
+from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, NotReceived, Unknown
+from gateways.port import LookupMeans, OperationFacts
 from store.port import Action, DeliveryCertainty, WorkItem, WorkState
 from tests.actors.gateways.fixtures import work as a_piece_of_work
+from tests.gateway_facts import WINDOW_S, operations_with
 
 KEYS: Final = RetryPolicy(
-    honours_keys=True,
+    operations=operations_with(keys=True),
     max_retries=3,
     lookup_after_s=(5.0, 30.0, 120.0),
     dead_letter_first_s=10.0,
     dead_letter_max_s=100.0,
     dead_letter_attempts=5,
 )
-NO_KEYS: Final = replace(KEYS, honours_keys=False)
+NO_KEYS: Final = replace(KEYS, operations=operations_with(keys=False))
+NO_LOOKUPS: Final = replace(KEYS, operations=operations_with(keys=True, looks_up=False))
+REPEATS: Final = replace(KEYS, operations=dict.fromkeys(Kind, OperationFacts(WINDOW_S, LookupMeans.REPEAT)))
+"""Sending again under the same key is the lookup."""
 
 SUBMIT, RESOLVE = Action.SUBMIT, Action.RESOLVE
 QUEUED, DEAD, PARKED = WorkState.QUEUED, WorkState.DEAD, WorkState.PARKED

@@ -132,7 +132,7 @@ def test_after_the_window_nothing_is_sent_without_an_answer(
 
 def test_without_keys_there_is_no_window(gateway: SmallGateway) -> None:
     """Without keys there is no lookup first: whether it may be sent is decided elsewhere."""
-    gateway.honours_keys, gateway.idempotency_window_s = False, 0.0
+    gateway.honours_keys = False
     call_gateway(gateway, work(), LATE)
     assert gateway.lookups == []
 

@@ -25,6 +25,7 @@ from messaging.local import LocalQueue
 from store.codec import Metadata, decode
 from store.sqlite.adapter import SqliteStore
 from tests.actors.support import GATEWAY, RecordingListener, TroubledStore, stream
+from tests.gateway_facts import SameForAll
 from tests.store.templates import new_sqlite
 
 DAY_S: Final = 86_400.0
@@ -36,7 +37,7 @@ FATES: Final = ("answered", "answered", "silent", "lost", "queued", "refused", "
 """The possible results of a sending; ``silent`` is an effect without an answer."""
 
 
-class KeylessProvider:
+class KeylessProvider(SameForAll):
     """Implements gateways.port.Gateway: each sending that arrives is an effect of its own, sooner or later.
 
     ``fate`` decides the result of a sending. ``watch`` is called for each sending before anything happens.
@@ -44,7 +45,7 @@ class KeylessProvider:
 
     def __init__(self, runtime: SimulatedRuntime, chance: random.Random, fates: tuple[str, ...] = FATES) -> None:
         self.name, self.currencies = GATEWAY, frozenset({"USD"})
-        self.honours_keys, self.looks_up, self.idempotency_window_s = False, True, 0.0
+        self.honours_keys = False
         self.callbacks: Callbacks | None = None
         self.runtime, self._chance = runtime, chance
         self.fate: Callable[[Order], str] = lambda _: chance.choice(fates)

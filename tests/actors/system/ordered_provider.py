@@ -15,8 +15,9 @@ from greenlet import getcurrent, greenlet
 
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, NotReceived, Outcome, OutcomeUnknownError
-from gateways.port import Order, WebhookPayload
+from gateways.port import Acceptance, Notice, Order, WebhookPayload
 from tests.actors.support import GATEWAY
+from tests.gateway_facts import SameForAll
 
 REFERENCE: Final = "P-1"
 """The provider's reference for the first order."""
@@ -85,14 +86,14 @@ def truthful(answer: str, *, completes: bool) -> Scenario:
     return Scenario(answer, completes, completes)
 
 
-class Provider:
+class Provider(SameForAll):
     """Implements gateways.port.Gateway and gateways.port.Callbacks. A pending payment ends with its first callback."""
 
     def __init__(self, scenario: Scenario, *, keys: bool) -> None:
         self._scenario = scenario
         self.name, self.currencies = GATEWAY, frozenset({"USD"})
-        self.honours_keys, self.looks_up, self.idempotency_window_s = keys, True, 86_400.0 if keys else 0.0
-        self.callbacks = self
+        self.honours_keys = keys
+        self.callbacks, self.acceptance = self, Acceptance()
         self.settled = scenario.answer != "pending"
         self.sendings = self.asked = 0
         self.out: greenlet | None = None
@@ -129,14 +130,11 @@ class Provider:
     def close(self) -> None:
         """See Gateway."""
 
-    def verify(self, headers: Mapping[str, str], _body: bytes, _now: datetime) -> str:
-        """See Callbacks."""
-        return headers["id"]
-
-    def read(self, body: bytes) -> WebhookPayload:
+    def read(self, headers: Mapping[str, str], body: bytes, _now: datetime) -> Sequence[Notice]:
         """See Callbacks."""
         outcome: Outcome = Approved(REFERENCE, final=True) if self._scenario.says else DECLINED
-        return WebhookPayload(body.decode(), REFERENCE, Money(AMOUNT, "USD"), outcome)
+        payload = WebhookPayload(body.decode(), REFERENCE, Money(AMOUNT, "USD"), outcome)
+        return (Notice(headers["id"], body, payload),)
 
     @property
     def moved(self) -> int:

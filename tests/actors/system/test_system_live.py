@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from actors.settings import SystemSettings
 from domain.account import Refused, Status
 from domain.commands import Resolution, Resolve
 from domain.outcomes import Outcome
-from gateways.port import Order, UnusablePayload
+from gateways.masking import MaskedCallbacks, _Codes
+from gateways.port import Acceptance, Notice, Order, UnusablePayload
 from store.codec import Metadata
 from store.port import DeliveryCertainty
 from store.sqlite.adapter import SqliteStore
@@ -183,16 +184,15 @@ def test_work_of_running_calls_is_given_back_as_possibly_sent(live: Service) -> 
 class _Callbacks:
     """Callbacks with valid signatures that cannot be read."""
 
-    def verify(self, _headers: Mapping[str, str], _body: bytes, _now: datetime) -> str:
-        return "evt-1"
+    acceptance = Acceptance()
 
-    def read(self, _body: bytes) -> UnusablePayload:
-        return UnusablePayload("an unknown format")
+    def read(self, _headers: Mapping[str, str], body: bytes, _now: datetime) -> Sequence[Notice]:
+        return [Notice("evt-1", body, UnusablePayload("an unknown format"))]
 
 
 def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:
     """Its body is stored unread: what looks like a card number is masked first."""
-    live.gateway.callbacks = _Callbacks()
+    live.gateway.callbacks = MaskedCallbacks(_Callbacks(), _Codes(()))
     body = b'{"paid_with": "4111 1111 1111 1111"}'
     assert live.facade.callback(GATEWAY, {}, body, Metadata("r-1")) == Taken()
     assert isinstance(live.real, SqliteStore)
