@@ -54,6 +54,15 @@ class TransactionFilter:
     kind: Kind | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+    parent_id: str | None = None
+    gateway_reference: str | None = None
+    correlation_id: str | None = None
+
+    @property
+    def narrowest(self) -> str | None:
+        """The field of this filter that fewest transactions share; None when none of them is set."""
+        narrow = ("gateway_reference", "parent_id", "correlation_id", "customer_id")
+        return next((name for name in narrow if getattr(self, name) is not None), None)
 
     @property
     def statuses(self) -> Sequence[Status]:

@@ -17,6 +17,21 @@ CASE
     )
 END;
 
+-- fragment: narrowed
+-- A merchant's transactions with ids in a range. A filter that is NULL matches all.
+t.stream_name = %(merchant)s
+    AND t.transaction_id COLLATE "POSIX" >= %(lowest)s::text
+    AND t.transaction_id COLLATE "POSIX" < coalesce(%(before)s, U&'\+10FFFF')
+    AND (%(created_from)s::timestamptz IS NULL OR t.created_at >= %(created_from)s)
+    AND (%(created_to)s::timestamptz IS NULL OR t.created_at < %(created_to)s)
+    AND (%(gateway)s::text IS NULL OR t.gateway = %(gateway)s)
+    AND t.status = ANY (%(statuses)s::text[])
+    AND t.kind = ANY (%(kinds)s::text[])
+    AND (%(customer_id)s::text IS NULL OR t.stream_id = %(customer_id)s)
+    AND (%(parent_id)s::text IS NULL OR t.parent_id = %(parent_id)s)
+    AND (%(gateway_reference)s::text IS NULL OR t.gateway_reference = %(gateway_reference)s)
+    AND (%(correlation_id)s::text IS NULL OR t.correlation_id = %(correlation_id)s);
+
 -- name: append_batch
 -- Append many writes in one transaction. The rows answer the writes that are not committed.
 SELECT wave, write, answer, part, scope, key, value, event_position, event_id, version, type, body, hash
@@ -390,8 +405,8 @@ FROM transactions AS t
 WHERE t.transaction_id = %s AND t.stream_name = %s;
 
 -- name: select_merchant_transactions
--- A merchant's transactions with ids in a range, newest first: a list for each gateway, status and kind, merged. So no
--- list reads rows that its filter excludes.
+-- A merchant's transactions with ids in a range, newest first: a list for each gateway, status and kind that exist
+-- together, merged. So no list reads rows that its filter excludes. Each of these is found by one seek.
 WITH RECURSIVE known (gateway) AS (
     SELECT coalesce(%(gateway)s::text, (
         SELECT min(t.gateway)
@@ -407,18 +422,32 @@ WITH RECURSIVE known (gateway) AS (
     FROM known
     WHERE known.gateway IS NOT NULL AND %(gateway)s::text IS NULL
 ),
+lists (gateway, status, kind) AS (
+    SELECT known.gateway, '', ''
+    FROM known
+    UNION ALL
+    SELECT lists.gateway, t.status, t.kind
+    FROM lists
+    CROSS JOIN LATERAL (
+        SELECT status, kind
+        FROM transactions
+        WHERE stream_name = %(merchant)s
+            AND gateway = lists.gateway
+            AND (status, kind) > (lists.status, lists.kind)
+        ORDER BY status, kind
+        LIMIT 1
+    ) AS t
+),
 newest (transaction_id) AS MATERIALIZED (
     SELECT t.transaction_id
-    FROM known
-    CROSS JOIN unnest(%(statuses)s::text[]) AS s (status)
-    CROSS JOIN unnest(%(kinds)s::text[]) AS k (kind)
+    FROM lists
     CROSS JOIN LATERAL (
         SELECT transaction_id
         FROM transactions
         WHERE stream_name = %(merchant)s
-            AND gateway = known.gateway
-            AND status = s.status
-            AND kind = k.kind
+            AND gateway = lists.gateway
+            AND status = lists.status
+            AND kind = lists.kind
             AND transaction_id COLLATE "POSIX" >= %(lowest)s::text
             AND transaction_id COLLATE "POSIX" < coalesce(%(before)s, U&'\+10FFFF')
             AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
@@ -426,6 +455,7 @@ newest (transaction_id) AS MATERIALIZED (
         ORDER BY transaction_id COLLATE "POSIX" DESC
         LIMIT %(at_most)s
     ) AS t
+    WHERE lists.status = ANY (%(statuses)s::text[]) AND lists.kind = ANY (%(kinds)s::text[])
     ORDER BY t.transaction_id DESC
     LIMIT %(at_most)s
 )
@@ -434,19 +464,35 @@ FROM newest
 JOIN transactions AS t ON t.transaction_id = newest.transaction_id
 ORDER BY newest.transaction_id DESC;
 
--- name: select_customer_transactions
+-- name: select_customer_id_transactions
 -- The same for one customer, through the index by stream.
 SELECT {columns of transactions as t}, {attention}
 FROM transactions AS t
-WHERE t.stream_name = %(merchant)s
-    AND t.stream_id = %(customer_id)s
-    AND t.transaction_id COLLATE "POSIX" >= %(lowest)s::text
-    AND t.transaction_id COLLATE "POSIX" < coalesce(%(before)s, U&'\+10FFFF')
-    AND (%(gateway)s::text IS NULL OR t.gateway = %(gateway)s)
-    AND t.status = ANY (%(statuses)s::text[])
-    AND t.kind = ANY (%(kinds)s::text[])
-    AND (%(created_from)s::timestamptz IS NULL OR t.created_at >= %(created_from)s)
-    AND (%(created_to)s::timestamptz IS NULL OR t.created_at < %(created_to)s)
+WHERE t.stream_id = %(customer_id)s AND {narrowed}
+ORDER BY t.transaction_id COLLATE "POSIX" DESC
+LIMIT %(at_most)s;
+
+-- name: select_parent_id_transactions
+-- The same for the refunds, captures and voids of one transaction.
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
+WHERE t.parent_id = %(parent_id)s AND {narrowed}
+ORDER BY t.transaction_id COLLATE "POSIX" DESC
+LIMIT %(at_most)s;
+
+-- name: select_gateway_reference_transactions
+-- The same for one reference of a gateway.
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
+WHERE t.gateway_reference = %(gateway_reference)s AND {narrowed}
+ORDER BY t.transaction_id COLLATE "POSIX" DESC
+LIMIT %(at_most)s;
+
+-- name: select_correlation_id_transactions
+-- The same for one correlation id.
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
+WHERE t.correlation_id = %(correlation_id)s AND {narrowed}
 ORDER BY t.transaction_id COLLATE "POSIX" DESC
 LIMIT %(at_most)s;
 

@@ -125,8 +125,11 @@ def transactions(
         "kinds": list(where.kinds),
         "created_from": where.created_from,
         "created_to": where.created_to,
+        "parent_id": where.parent_id,
+        "gateway_reference": where.gateway_reference,
+        "correlation_id": where.correlation_id,
     }
-    name = "select_merchant_transactions" if where.customer_id is None else "select_customer_transactions"
+    name = f"select_{where.narrowest or 'merchant'}_transactions"
     return [transaction_view_of(row) for row in _rows(session, name, values)]
 
 

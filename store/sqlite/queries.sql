@@ -13,6 +13,21 @@ CASE
     )
 END;
 
+-- fragment: narrowed
+-- A merchant's transactions with ids in a range. A filter that is NULL matches all.
+t.stream_name = ?1
+    AND t.transaction_id >= ?2
+    AND t.transaction_id < coalesce(?3, x'')
+    AND (?5 IS NULL OR t.created_at >= ?5)
+    AND (?6 IS NULL OR t.created_at < ?6)
+    AND (?7 IS NULL OR +t.gateway = ?7)
+    AND (?8 IS NULL OR +t.status = ?8)
+    AND (?9 IS NULL OR +t.kind = ?9)
+    AND (?10 IS NULL OR +t.stream_id = ?10)
+    AND (?11 IS NULL OR +t.parent_id = ?11)
+    AND (?12 IS NULL OR +t.gateway_reference = ?12)
+    AND (?13 IS NULL OR +t.correlation_id = ?13);
+
 -- name: select_head
 -- The end of a stream.
 SELECT version, hash
@@ -342,20 +357,54 @@ SELECT {columns of transactions as t}, {attention}
 FROM transactions AS t
 WHERE t.transaction_id = ?2 AND t.stream_name = ?1;
 
--- name: select_known_gateways
--- The gateways of a merchant's transactions: a seek for each, however many rows it has.
+-- name: select_known_lists
+-- The gateways, statuses and kinds that a merchant's transactions have together, of all gateways or of one: a seek for
+-- each, however many rows it has.
 WITH RECURSIVE known (gateway) AS (
-    SELECT min(gateway)
-    FROM transactions
-    WHERE stream_name = ?1
+    SELECT coalesce(?2, (SELECT min(gateway) FROM transactions WHERE stream_name = ?1))
     UNION ALL
     SELECT (SELECT min(t.gateway) FROM transactions AS t WHERE t.stream_name = ?1 AND t.gateway > known.gateway)
     FROM known
-    WHERE known.gateway IS NOT NULL
+    WHERE known.gateway IS NOT NULL AND ?2 IS NULL
+),
+statuses (gateway, status) AS (
+    SELECT known.gateway, (
+        SELECT min(t.status)
+        FROM transactions AS t
+        WHERE t.stream_name = ?1 AND t.gateway = known.gateway
+    )
+    FROM known
+    UNION ALL
+    SELECT before.gateway, (
+        SELECT min(t.status)
+        FROM transactions AS t
+        WHERE t.stream_name = ?1 AND t.gateway = before.gateway AND t.status > before.status
+    )
+    FROM statuses AS before
+    WHERE before.status IS NOT NULL
+),
+lists (gateway, status, kind) AS (
+    SELECT which.gateway, which.status, (
+        SELECT min(t.kind)
+        FROM transactions AS t
+        WHERE t.stream_name = ?1 AND t.gateway = which.gateway AND t.status = which.status
+    )
+    FROM statuses AS which
+    UNION ALL
+    SELECT before.gateway, before.status, (
+        SELECT min(t.kind)
+        FROM transactions AS t
+        WHERE t.stream_name = ?1
+            AND t.gateway = before.gateway
+            AND t.status = before.status
+            AND t.kind > before.kind
+    )
+    FROM lists AS before
+    WHERE before.kind IS NOT NULL
 )
-SELECT gateway
-FROM known
-WHERE gateway IS NOT NULL;
+SELECT gateway, status, kind
+FROM lists
+WHERE kind IS NOT NULL;
 
 -- name: select_merchant_transactions
 -- A merchant's transactions of one gateway, status and kind with ids in a range, newest first. A time that is NULL
@@ -373,19 +422,35 @@ WHERE t.stream_name = ?1
 ORDER BY t.transaction_id DESC
 LIMIT ?4;
 
--- name: select_customer_transactions
--- The same for one customer, through the index by stream. A filter that is NULL matches all.
+-- name: select_customer_id_transactions
+-- The same for one customer, through the index by stream.
 SELECT {columns of transactions as t}, {attention}
 FROM transactions AS t
-WHERE t.stream_name = ?1
-    AND t.stream_id = ?10
-    AND t.transaction_id >= ?2
-    AND t.transaction_id < coalesce(?3, x'')
-    AND (?5 IS NULL OR t.created_at >= ?5)
-    AND (?6 IS NULL OR t.created_at < ?6)
-    AND (?7 IS NULL OR +t.gateway = ?7)
-    AND (?8 IS NULL OR +t.status = ?8)
-    AND (?9 IS NULL OR +t.kind = ?9)
+WHERE t.stream_id = ?10 AND {narrowed}
+ORDER BY t.transaction_id DESC
+LIMIT ?4;
+
+-- name: select_parent_id_transactions
+-- The same for the refunds, captures and voids of one transaction.
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
+WHERE t.parent_id = ?11 AND {narrowed}
+ORDER BY t.transaction_id DESC
+LIMIT ?4;
+
+-- name: select_gateway_reference_transactions
+-- The same for one reference of a gateway.
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
+WHERE t.gateway_reference = ?12 AND {narrowed}
+ORDER BY t.transaction_id DESC
+LIMIT ?4;
+
+-- name: select_correlation_id_transactions
+-- The same for one correlation id.
+SELECT {columns of transactions as t}, {attention}
+FROM transactions AS t
+WHERE t.correlation_id = ?13 AND {narrowed}
 ORDER BY t.transaction_id DESC
 LIMIT ?4;
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, closing
 from heapq import merge
-from itertools import islice, product
+from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Final
 
@@ -99,12 +99,14 @@ def transactions(
     """Newest first, ids below ``before``."""
     times = [None if at is None else to_us(at) for at in (where.created_from, where.created_to)]
     values = (merchant, *where.ids_below(before), limit, *times)
-    if where.customer_id is not None:
-        one = (where.gateway, where.status, where.kind, where.customer_id)
-        rows = cursor.execute(SQL["select_customer_transactions"], (*values, *one)).fetchall()
+    narrowest = where.narrowest
+    if narrowest is not None:
+        which = (where.gateway, where.status, where.kind)
+        whose = (where.customer_id, where.parent_id, where.gateway_reference, where.correlation_id)
+        rows = _all(cursor, f"select_{narrowest}_transactions", (*values, *which, *whose))
     else:
-        gateways = _gateways(cursor, "select_known_gateways", merchant, where.gateway)
-        lists = [(*values, *which) for which in product(gateways, where.statuses, where.kinds)]
+        known = cursor.execute(SQL["select_known_lists"], (merchant, where.gateway)).fetchall()
+        lists = [(*values, *one) for one in known if one[1] in where.statuses and one[2] in where.kinds]
         rows = _newest(cursor, "select_merchant_transactions", lists, limit)
     return [transaction_view_of(row) for row in rows]
 
@@ -191,6 +193,13 @@ def _one(cursor: apsw.Cursor, name: str, values: Sequence[object]) -> Row | None
         return cursor.execute(SQL[name], values).fetchone()
     except UnicodeEncodeError:  # no row has such text, as with a lone surrogate
         return None
+
+
+def _all(cursor: apsw.Cursor, name: str, values: Sequence[object]) -> list[Row]:
+    try:
+        return cursor.execute(SQL[name], values).fetchall()
+    except UnicodeEncodeError:
+        return []
 
 
 def work_counts(cursor: apsw.Cursor) -> dict[tuple[str, str], int]:

@@ -34,6 +34,7 @@ from store.projection import project_review
 
 START = datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC)
 OWNER = "owner-1"
+METADATA = Metadata("correlation-1")
 
 _ids = itertools.count(1)
 
@@ -85,13 +86,13 @@ class Customer:
         for step in steps:
             encoded = []
             for event in step.events:
-                recorded = Recorded(self.account.version + 1, self.now, event)
+                recorded = Recorded(self.account.version + 1, self.now, event, METADATA.correlation_id)
                 self.account = evolve(self.account, recorded)
                 if isinstance(event, ReviewOpened | ReviewClosed):
                     review = project_review(self.reviews.get(event.review_id), recorded)
                     assert review is not None
                     self.reviews[review.review_id] = touched_reviews[review.review_id] = review
-                stored = encode(self.stream, self.head, recorded, f"event-{next(_ids)}", Metadata("correlation-1"))
+                stored = encode(self.stream, self.head, recorded, f"event-{next(_ids)}", METADATA)
                 self.head = Head(stored.version, stored.hash)
                 encoded.append(stored)
             parts.append(Part(tuple(encoded), tuple(step.claims), step.fence, tuple(step.work)))

@@ -22,7 +22,7 @@ _TABLES: Final = {
     "transactions": (
         "transaction_id, stream_name, stream_id, kind, gateway, amount_minor, currency, details, status, reserved,"
         " submissions, gateway_reference, failure_code, failure_category, failure_message, version, created_at,"
-        " updated_at"
+        " updated_at, correlation_id, parent_id"
     ),
     "events": "stream_name, stream_id, version, event_id, type, body, hash",
     "work": (
@@ -41,7 +41,9 @@ class Shape:
     Ten a customer, and a twentieth of all for the customer ``house``. Nearly all completed, a hundredth failed, ten
     unknown, the newest hundred pending, the oldest five processed. The oldest thousandth at the gateway ``retired``.
     A tenth dead letters, of these a hundredth parked; a tenth with a review, nearly all closed; for a hundredth a
-    callback that waits. Ten of the merchant ``small``.
+    callback that waits. Ten of the merchant ``small``. A fiftieth are refunds, a quarter
+    of these of the first transaction. A twentieth have the reference ``A-same``, and another the correlation id
+    ``job``.
     """
 
     count: int
@@ -79,10 +81,26 @@ class Shape:
     def transaction(self, number: int, time: Callable[[datetime], object]) -> Row:
         """The transaction's row."""
         status, at = self.status(number), time(self.at(number))
-        kind = "withdrawal" if number % 5 == 0 else "deposit"
+        parent_id = self.parent_id(number)
+        kind = "refund" if parent_id is not None else "withdrawal" if number % 5 == 0 else "deposit"
         whose = (self.merchant(number), self.customer(number), kind, self.gateway(number))
         failure = ("do_not_honor", "hard", "no") if status == "failed" else (None, None, None)
-        return (self.id(number), *whose, 10_000, "USD", "{}", status, False, 0, "A-1", *failure, number + 1, at, at)
+        amount = (10_000, "USD", "{}", status, False, 0, self.reference(number))
+        return (self.id(number), *whose, *amount, *failure, number + 1, at, at, self.correlation_id(number), parent_id)
+
+    def parent_id(self, number: int) -> str | None:
+        """The parent of a refund; None for the others."""
+        if number % 50 != 9:
+            return None
+        return self.id(0 if number % 200 == 9 else number - 1)
+
+    def reference(self, number: int) -> str:
+        """The gateway's reference of the transaction."""
+        return "A-same" if number % 20 == 1 else f"A-{number}"
+
+    def correlation_id(self, number: int) -> str:
+        """The correlation id of the request."""
+        return "job" if number % 20 == 2 else f"r-{number}"
 
     def event(self, number: int) -> Row:
         """The row of its event, with a version that no other event has."""

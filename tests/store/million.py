@@ -99,6 +99,13 @@ def questions(shape: Shape) -> Mapping[str, Ask]:
         "all six": _transactions(
             TransactionFilter("house", Status.COMPLETED, "gatewayB", Kind.WITHDRAWAL, middle, middle + narrow)
         ),
+        "parent_id": _transactions(TransactionFilter(parent_id=shape.id(58))),
+        "parent_id, one with many refunds": _transactions(TransactionFilter(parent_id=shape.id(0))),
+        "gateway_reference": _transactions(TransactionFilter(gateway_reference="A-77")),
+        "gateway_reference, that of a twentieth of all": _transactions(TransactionFilter(gateway_reference="A-same")),
+        "correlation_id": _transactions(TransactionFilter(correlation_id="r-77")),
+        "correlation_id, that of a twentieth of all": _transactions(TransactionFilter(correlation_id="job")),
+        "gateway_reference and customer_id": _transactions(TransactionFilter("house", gateway_reference="A-40")),
         "dead letters": _letters(DeadLetterFilter()),
         "dead letters, gateway retired": _letters(DeadLetterFilter("retired")),
         "dead letters, state parked": _letters(DeadLetterFilter(state=WorkState.PARKED)),

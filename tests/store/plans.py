@@ -65,8 +65,8 @@ class SqliteReader:
         return Reading(result, plan, sum(statements.values()), 0, median_ms)
 
     def _plan(self, sql: str) -> list[str]:
-        nothing = (None,) * 12  # the plan does not depend on the values: see _open of store/sqlite/connection.py
-        count = max((number for number in range(1, 13) if f"?{number}" in sql), default=0)
+        nothing = (None,) * 13  # the plan does not depend on the values: see _open of store/sqlite/connection.py
+        count = max((number for number in range(1, 14) if f"?{number}" in sql), default=0)
         return [row[3] for row in self.connection.execute(f"EXPLAIN QUERY PLAN {sql}", nothing[:count])]
 
     def close(self) -> None:

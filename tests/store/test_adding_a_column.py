@@ -137,11 +137,11 @@ def follow(copy: Path, left_out: int | None = None) -> Path:
     if left_out != 1:
         insert(
             copy / "store/columns.py",
-            '_column("updated_at", Type.TIME, changes=True),',
+            '_column("authorization_expires_at", Type.TIME, nullable=True, changes=True),',
             f"        {declaration.strip()},\n",
         )
     if left_out != 2:
-        insert(copy / "domain/account.py", "    updated_at: datetime", field)
+        insert(copy / "domain/account.py", "    authorization_expires_at: datetime | None = None", field)
     return copy
 
 
