@@ -77,7 +77,7 @@ def balance(kind: Kind, *, completed: bool) -> Balance:
 
 
 @pytest.mark.parametrize("keys", [True, False], ids=["keys", "no-keys"])
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", [Kind.DEPOSIT, Kind.WITHDRAWAL])
 @pytest.mark.parametrize("scenario", TRUTHFUL, ids=str)
 def test_every_order_ends_as_the_provider_has_it(
     shared: SharedStore, scenario: Scenario, kind: Kind, *, keys: bool
@@ -100,7 +100,7 @@ def test_every_order_ends_as_the_provider_has_it(
 
 
 @pytest.mark.parametrize("keys", [True, False], ids=["keys", "no-keys"])
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", [Kind.DEPOSIT, Kind.WITHDRAWAL])
 @pytest.mark.parametrize("scenario", CONTRADICTING, ids=str)
 def test_every_contradiction_is_one_review(shared: SharedStore, scenario: Scenario, kind: Kind, *, keys: bool) -> None:
     """The first report is kept. Each event id that contradicts it is one review, and so is the call's own answer."""
