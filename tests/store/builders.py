@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from domain.account import Account
-from domain.events import Completed, Event, Failed, Kind, Processed, Received, Recorded, ReviewClosed, ReviewOpened
+from domain.events import (
+    Authorized,
+    Completed,
+    Event,
+    Failed,
+    Kind,
+    Processed,
+    Received,
+    Recorded,
+    ReviewClosed,
+    ReviewOpened,
+    Voided,
+)
 from domain.money import Money
 from domain.state_machine import evolve
 from store.codec import Metadata, encode
@@ -164,6 +176,44 @@ def complete(transaction_id: str, kind: Kind = Kind.DEPOSIT, *, fence: Fence | N
     """The step that completes a transaction."""
     events = (Processed(kind, transaction_id, "A-1"), Completed(kind, transaction_id))
     return Step(events, fence=fence, work=(CloseWork(transaction_id),))
+
+
+def hold(transaction_id: str, minor: int = 10_000) -> Step:
+    """The step that receives a deposit with manual capture, which the gateway holds; its work stays open."""
+    event = Received(Kind.DEPOSIT, transaction_id, "gatewayA", Money(minor, "USD"), {}, manual_capture=True)
+    held = Authorized(Kind.DEPOSIT, transaction_id, f"A-{transaction_id}", START + timedelta(days=7))
+    return Step((event, held), work=(open_work(transaction_id),))
+
+
+def child(kind: Kind, transaction_id: str, parent_id: str, minor: int = 10_000) -> Step:
+    """The step that receives a refund (which reserves its amount), capture or void."""
+    event = Received(
+        kind,
+        transaction_id,
+        "gatewayA",
+        Money(minor, "USD"),
+        {},
+        reserved=kind is Kind.REFUND,
+        parent_id=parent_id,
+        parent_reference=f"A-{parent_id}",
+        reason="late" if kind is Kind.REFUND else None,
+    )
+    return Step((event,), work=(open_work(transaction_id),))
+
+
+def end(kind: Kind, transaction_id: str, *of_parent: Completed | Voided) -> Step:
+    """The step that completes a refund, capture or void, with what follows for its parent."""
+    events = (Processed(kind, transaction_id, f"A-{transaction_id}"), Completed(kind, transaction_id), *of_parent)
+    closed = (transaction_id, *(one.transaction_id for one in of_parent))
+    return Step(events, work=tuple(map(CloseWork, closed)))
+
+
+def end_failed(kind: Kind, transaction_id: str, code: str, *, parent_id: str | None = None) -> Step:
+    """The step that fails a refund, capture or void; with ``parent_id`` the authorization ends as well."""
+    failed = [Failed(kind, transaction_id, code, None, "no")]
+    if parent_id is not None:
+        failed.append(Failed(Kind.DEPOSIT, parent_id, code, None, "no"))
+    return Step(failed, work=tuple(CloseWork(one.transaction_id) for one in failed))
 
 
 def open_work(transaction_id: str, *, gateway: str = "gatewayA", owner: str | None = None) -> OpenWork:
