@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from domain.account import Balance, Status
-from domain.events import Completed, Kind, Voided
-from domain.money import Money
+from domain.events import Kind
 from store.backend import PaymentStore
 from store.errors import UnstorableError
 from store.port import Committed, Load, StreamKey
 from store.queries import TransactionFilter
 from store.verify import verify
-from tests.store.builders import Customer, Step, child, complete, deposit, end, end_failed, hold
+from tests.store.builders import Customer, child, story
 
 COMMITTED = Committed()
 
@@ -36,27 +34,6 @@ def loaded(store: PaymentStore, customer: Customer, *transaction_ids: str) -> di
 def customer() -> Customer:
     """The customer."""
     return Customer()
-
-
-def story() -> Sequence[Step]:
-    """A deposit with a refund, one that is captured in part and not refunded, one voided, one whose hold is gone."""
-    return [
-        deposit("d0"),
-        complete("d0"),
-        child(Kind.REFUND, "d0-r", "d0", 4_000),
-        end(Kind.REFUND, "d0-r"),
-        hold("d1"),
-        child(Kind.CAPTURE, "d1-c", "d1", 7_000),
-        end(Kind.CAPTURE, "d1-c", Completed(Kind.DEPOSIT, "d1", Money(7_000, "USD"))),
-        child(Kind.REFUND, "d1-r", "d1", 7_000),
-        end_failed(Kind.REFUND, "d1-r", "do_not_honor"),
-        hold("d2"),
-        child(Kind.VOID, "d2-v", "d2"),
-        end(Kind.VOID, "d2-v", Voided(Kind.DEPOSIT, "d2")),
-        hold("d3"),
-        child(Kind.CAPTURE, "d3-c", "d3"),
-        end_failed(Kind.CAPTURE, "d3-c", "authorization_expired", parent_id="d3"),
-    ]
 
 
 def test_every_row_reads_back_as_it_was_written(store: PaymentStore, customer: Customer) -> None:
