@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from domain.account import Account
-from domain.events import Completed, Event, Failed, Kind, Processed, Received, Recorded, ReviewClosed, ReviewOpened
+from domain.events import (
+    Authorized,
+    Completed,
+    Event,
+    Failed,
+    Kind,
+    Processed,
+    Received,
+    Recorded,
+    ReviewClosed,
+    ReviewOpened,
+    Voided,
+)
 from domain.money import Money
 from domain.state_machine import evolve
 from store.codec import Metadata, encode
@@ -34,7 +46,6 @@ from store.projection import project_review
 
 START = datetime(2026, 11, 1, 12, 0, 0, 123456, tzinfo=UTC)
 OWNER = "owner-1"
-METADATA = Metadata("correlation-1")
 
 _ids = itertools.count(1)
 
@@ -73,6 +84,7 @@ class Customer:
         self.head = Head()
         self.reviews: dict[str, Review] = {}
         self.now = START
+        self.correlation_id = "correlation-1"
 
     def twin(self) -> Customer:
         """A second writer with the same assumptions."""
@@ -80,19 +92,19 @@ class Customer:
 
     def write(self, *steps: Step) -> Write:
         """All of ``steps`` as one write that continues from the assumed head."""
-        before, head = self.account, self.head
+        before, head, metadata = self.account, self.head, Metadata(self.correlation_id)
         parts = []
         touched_reviews: dict[str, Review] = {}
         for step in steps:
             encoded = []
             for event in step.events:
-                recorded = Recorded(self.account.version + 1, self.now, event, METADATA.correlation_id)
+                recorded = Recorded(self.account.version + 1, self.now, event, self.correlation_id)
                 self.account = evolve(self.account, recorded)
                 if isinstance(event, ReviewOpened | ReviewClosed):
                     review = project_review(self.reviews.get(event.review_id), recorded)
                     assert review is not None
                     self.reviews[review.review_id] = touched_reviews[review.review_id] = review
-                stored = encode(self.stream, self.head, recorded, f"event-{next(_ids)}", METADATA)
+                stored = encode(self.stream, self.head, recorded, f"event-{next(_ids)}", metadata)
                 self.head = Head(stored.version, stored.hash)
                 encoded.append(stored)
             parts.append(Part(tuple(encoded), tuple(step.claims), step.fence, tuple(step.work)))
@@ -164,6 +176,65 @@ def complete(transaction_id: str, kind: Kind = Kind.DEPOSIT, *, fence: Fence | N
     """The step that completes a transaction."""
     events = (Processed(kind, transaction_id, "A-1"), Completed(kind, transaction_id))
     return Step(events, fence=fence, work=(CloseWork(transaction_id),))
+
+
+def hold(transaction_id: str, minor: int = 10_000) -> Step:
+    """The step that receives a deposit with manual capture, which the gateway holds; its work stays open."""
+    event = Received(Kind.DEPOSIT, transaction_id, "gatewayA", Money(minor, "USD"), {}, manual_capture=True)
+    held = Authorized(Kind.DEPOSIT, transaction_id, f"A-{transaction_id}", START + timedelta(days=7))
+    return Step((event, held), work=(open_work(transaction_id),))
+
+
+def child(kind: Kind, transaction_id: str, parent_id: str, minor: int = 10_000) -> Step:
+    """The step that receives a refund (which reserves its amount), capture or void."""
+    event = Received(
+        kind,
+        transaction_id,
+        "gatewayA",
+        Money(minor, "USD"),
+        {},
+        reserved=kind is Kind.REFUND,
+        parent_id=parent_id,
+        parent_reference=f"A-{parent_id}",
+        reason="late" if kind is Kind.REFUND else None,
+    )
+    return Step((event,), work=(open_work(transaction_id),))
+
+
+def end(kind: Kind, transaction_id: str, *of_parent: Completed | Voided) -> Step:
+    """The step that completes a refund, capture or void, with what follows for its parent."""
+    events = (Processed(kind, transaction_id, f"A-{transaction_id}"), Completed(kind, transaction_id), *of_parent)
+    closed = (transaction_id, *(one.transaction_id for one in of_parent))
+    return Step(events, work=tuple(map(CloseWork, closed)))
+
+
+def end_failed(kind: Kind, transaction_id: str, code: str, *, parent_id: str | None = None) -> Step:
+    """The step that fails a refund, capture or void; with ``parent_id`` the authorization ends as well."""
+    failed = [Failed(kind, transaction_id, code, None, "no")]
+    if parent_id is not None:
+        failed.append(Failed(Kind.DEPOSIT, parent_id, code, None, "no"))
+    return Step(failed, work=tuple(CloseWork(one.transaction_id) for one in failed))
+
+
+def story() -> Sequence[Step]:
+    """A deposit with a refund, one that is captured in part and not refunded, one voided, one whose hold is gone."""
+    return [
+        deposit("d0"),
+        complete("d0"),
+        child(Kind.REFUND, "d0-r", "d0", 4_000),
+        end(Kind.REFUND, "d0-r"),
+        hold("d1"),
+        child(Kind.CAPTURE, "d1-c", "d1", 7_000),
+        end(Kind.CAPTURE, "d1-c", Completed(Kind.DEPOSIT, "d1", Money(7_000, "USD"))),
+        child(Kind.REFUND, "d1-r", "d1", 7_000),
+        end_failed(Kind.REFUND, "d1-r", "do_not_honor"),
+        hold("d2"),
+        child(Kind.VOID, "d2-v", "d2"),
+        end(Kind.VOID, "d2-v", Voided(Kind.DEPOSIT, "d2")),
+        hold("d3"),
+        child(Kind.CAPTURE, "d3-c", "d3"),
+        end_failed(Kind.CAPTURE, "d3-c", "authorization_expired", parent_id="d3"),
+    ]
 
 
 def open_work(transaction_id: str, *, gateway: str = "gatewayA", owner: str | None = None) -> OpenWork:

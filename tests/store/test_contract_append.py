@@ -246,3 +246,14 @@ def test_many_threads_append_to_one_stream(store: PaymentStore) -> None:
         for done in [threads.submit(run, f"w{n}") for n in range(6)]:
             done.result()
     assert versions(store, StreamKey("main", "customer-1")) == list(range(1, 61))
+
+
+def test_the_holder_of_a_claim(store: PaymentStore) -> None:
+    """A claim is found by its scope and key as soon as it is committed, and no other is."""
+    claim = Claim("key", "1", b"t1\x00\xff")
+    assert store.claimed("key", "1") is None
+    assert store.append([Customer().deposit("t1", claims=[claim])]) == [COMMITTED]
+    assert store.append([Customer("other").deposit("t2", claims=[Claim("key", "1", b"t2")])]) != [COMMITTED]
+    assert store.claimed("key", "1") == claim
+    for scope, key in [("key", "2"), ("other", "1"), ("key", ""), ("key", "\x00"), ("\ud800", "1"), ("key", "\ud800")]:
+        assert store.claimed(scope, key) is None

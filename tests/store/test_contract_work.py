@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from domain.events import VOCABULARY
 from store.backend import PaymentStore
 from store.port import (
     Action,
@@ -258,3 +259,28 @@ def test_concurrent_claims_never_get_the_same_work(store: PaymentStore) -> None:
     for thread in threads:
         thread.join()
     assert sorted(got[OWNER] + got[OTHER]) == [f"t{number:03}" for number in range(100)]
+
+
+def test_the_lowest_vocabulary_of_the_owners(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """A process that knows fewer events counts while it is registered, alive or not."""
+    assert store.vocabulary_floor() == VOCABULARY
+    store.register_owner(OTHER, 1)
+    assert store.vocabulary_floor() == 1
+    assert store.heartbeat(OTHER)
+    store.register_owner(OTHER, VOCABULARY)
+    assert store.vocabulary_floor() == VOCABULARY, "an owner that registers again replaces its vocabulary"
+    store.register_owner(OTHER, 1)
+    store.retire_owner(OTHER, unsent=True)
+    assert store.vocabulary_floor() == VOCABULARY
+    store.register_owner(OTHER, 1)
+    pass_time(10)
+    store.heartbeat(OWNER)
+    pass_time(10)
+    assert store.vocabulary_floor() == 1
+    store.release_dead(15)
+    assert store.vocabulary_floor() == VOCABULARY
+    store.register_owner(OTHER, VOCABULARY + 5)
+    store.retire_owner(OWNER, unsent=True)
+    assert store.vocabulary_floor() == VOCABULARY + 5
+    store.retire_owner(OTHER, unsent=True)
+    assert store.vocabulary_floor() == VOCABULARY, "nobody is registered"

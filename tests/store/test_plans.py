@@ -8,14 +8,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
+import apsw
 import pytest
 
 from domain.account import Status
 from domain.events import Kind
-from store.port import GATEWAYS
+from store.port import GATEWAYS, Load, StreamKey
 from store.postgresql import reads as postgresql_reads
+from store.postgresql.sessions import Session
 from store.queries import TransactionFilter
 from store.sqlite import reads as sqlite_reads
 from store.sqlite.migrate import migrate
@@ -207,3 +209,41 @@ def test_a_small_merchant_reads_no_rows_of_others(readers: Readers, merchant: st
     assert [len(reading.result) for reading in (postgresql, sqlite)] == [count] * 2
     assert postgresql.read <= 5 * count
     assert sqlite.read <= 4_000
+
+
+class Counted:
+    """A cursor or session that counts its statements."""
+
+    def __init__(self, source: Any) -> None:
+        self.source, self.statements = source, 0
+
+    def execute(self, *values: Any, **more: Any) -> Any:
+        """Execute a statement."""
+        self.statements += 1
+        return self.source.execute(*values, **more)
+
+
+@pytest.mark.parametrize(
+    ("number", "ids", "on_sqlite"),
+    [(1, [], 1), (1, [SHAPE.id(1)], 2), (59, [SHAPE.id(59)], 3)],
+    ids=["a new deposit", "a deposit", "a refund"],
+)
+def test_only_a_child_needs_another_statement(readers: Readers, number: int, ids: list[str], on_sqlite: int) -> None:
+    """A load for a deposit has the statements that it had before there were parents. On PostgreSQL it is always one."""
+    stream = StreamKey(SHAPE.merchant(number), SHAPE.customer(number))
+    counted = Counted(readers.postgresql.session)
+    postgresql_reads.load(cast("Session", counted), [Load(stream, ids)])
+    assert counted.statements == 1
+    counted = Counted(readers.sqlite.connection.cursor())
+    found = sqlite_reads.load(cast("apsw.Cursor", counted), stream, ids).account.transactions
+    assert counted.statements == on_sqlite
+    assert list(found) == ids
+
+
+def test_a_load_reads_transactions_by_their_ids_alone(readers: Readers) -> None:
+    """Children and parents are found by primary key on PostgreSQL, too."""
+    stream = StreamKey(SHAPE.merchant(59), SHAPE.customer(59))
+    reading = readers.postgresql.read(lambda session: postgresql_reads.load(session, [Load(stream, [SHAPE.id(59)])]))
+    of_transactions = [line for line in reading.plan if "transactions" in line]
+    assert set(of_transactions) == {"Index Scan transactions transactions_pk"}
+    assert len(of_transactions) == 2

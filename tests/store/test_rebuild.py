@@ -22,7 +22,7 @@ from store.postgresql.sessions import Session
 from store.rebuild import Tally
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.lock import StoreLock
-from tests.store.builders import OWNER, START, Clock, Customer, Step, received
+from tests.store.builders import OWNER, START, Clock, Customer, Step, received, story
 from tests.store.postgresql_server import Schema
 from tests.store.rebuilding import Place, opened
 from tests.store.tampering import A, B, append
@@ -92,6 +92,35 @@ def test_rows_follow_from_the_events_again(place: Place, what: str) -> None:
     again = Tally()
     assert place.rebuild(again) == []
     assert again.rebuilt == 0
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE transactions SET refunded_minor = 0 WHERE transaction_id = 'd0'",
+        "UPDATE transactions SET refunding_minor = 1 WHERE transaction_id = 'd1'",
+        "UPDATE transactions SET captured_minor = NULL WHERE transaction_id = 'd1'",
+        "UPDATE transactions SET ended_by = NULL WHERE transaction_id = 'd2'",
+        "UPDATE transactions SET manual_capture = false WHERE transaction_id = 'd2'",
+        "UPDATE transactions SET authorization_expires_at = NULL WHERE transaction_id = 'd3'",
+        "UPDATE transactions SET parent_id = 'd1' WHERE transaction_id = 'd0-r'",
+        "UPDATE transactions SET parent_reference = NULL WHERE transaction_id = 'd0-r'",
+        "UPDATE transactions SET reason = 'x' WHERE transaction_id = 'd0-r'",
+        "UPDATE transactions SET correlation_id = NULL WHERE transaction_id = 'd0-r'",
+        "DELETE FROM transactions WHERE transaction_id = 'd0'",
+        "DELETE FROM transactions WHERE parent_id IS NOT NULL",
+    ],
+)
+def test_parents_and_children_follow_from_the_events_again(place: Place, edit: str) -> None:
+    """Every column of refunds, captures, voids and their parents is compared with the events, and restored."""
+    customer = Customer("c")
+    for step in story():
+        assert place.store.append([customer.write(step)]) == [Committed()]
+    assert place.problems() == []
+    place.edit(edit)
+    assert place.problems()
+    assert place.rebuild() == []
+    assert place.problems() == []
 
 
 @pytest.mark.parametrize("column", ["said", "expected"])

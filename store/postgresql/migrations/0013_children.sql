@@ -33,8 +33,9 @@ CREATE FUNCTION received_ids(body bytea, OUT transaction_id text, OUT correlatio
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    event CONSTANT json := convert_from(body, 'UTF8');
+    event json;
 BEGIN
+    event := convert_from(body, 'UTF8');
     transaction_id := event -> 'data' ->> 'transaction_id';
     correlation_id := event -> 'metadata' ->> 'correlation_id';
 EXCEPTION WHEN data_exception THEN
