@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from domain.events import Kind
 from gateways.port import LookupMeans, OperationFacts
@@ -11,10 +11,10 @@ from gateways.port import LookupMeans, OperationFacts
 WINDOW_S = 86_400.0
 
 
-def operations_with(*, keys: bool, looks_up: bool = True, window_s: float = WINDOW_S) -> Mapping[Kind, OperationFacts]:
+def operations_with(*, keys: bool, looks_up: bool = True) -> Mapping[Kind, OperationFacts]:
     """All operations, with or without idempotency keys and lookups by reference."""
     lookup = LookupMeans.QUERY if looks_up else LookupMeans.NONE
-    return dict.fromkeys(Kind, OperationFacts(window_s if keys else 0.0, lookup))
+    return dict.fromkeys(Kind, OperationFacts(WINDOW_S if keys else 0.0, lookup))
 
 
 class SameForAll:
@@ -22,6 +22,8 @@ class SameForAll:
 
     honours_keys: bool = True
     looks_up: bool = True
+    lookup_means: LookupMeans = LookupMeans.QUERY
+    supported: Collection[Kind] = tuple(Kind)
     key_window_s: float = WINDOW_S
     holds: bool = True
     reference_form: re.Pattern[str] | None = None
@@ -29,4 +31,6 @@ class SameForAll:
     @property
     def operations(self) -> Mapping[Kind, OperationFacts]:
         """See Gateway."""
-        return operations_with(keys=self.honours_keys, looks_up=self.looks_up, window_s=self.key_window_s)
+        lookup = self.lookup_means if self.looks_up else LookupMeans.NONE
+        facts = OperationFacts(self.key_window_s if self.honours_keys else 0.0, lookup)
+        return dict.fromkeys(self.supported, facts)

@@ -17,7 +17,8 @@ from gateways.simulator.callbacks import CallbackSender
 from gateways.simulator.dialect import App, Dialect
 from gateways.simulator.durable_lines import DurableLines
 from gateways.simulator.faults import FaultInjection, FaultsError
-from gateways.simulator.provider import Later, Provider, Record
+from gateways.simulator.provider import Later, Provider
+from gateways.simulator.records import Record
 
 DIALECTS: Final = (gateway_a.DIALECT, gateway_b.DIALECT)
 

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 import falcon
 
 from gateways.simulator.behaviours import BehaviourGate
-from gateways.simulator.provider import Provider, Record
+from gateways.simulator.provider import Provider
+from gateways.simulator.records import Record
+from gateways.simulator.rows import TrueStatus
 
 App = falcon.App[falcon.Request, falcon.Response]
+
+REPORTED: Final[Mapping[TrueStatus, str]] = MappingProxyType(
+    {
+        TrueStatus.SUCCESS: "completed",
+        TrueStatus.DECLINED: "failed",
+        TrueStatus.AUTHORIZED: "authorized",
+        TrueStatus.CANCELLED: "cancelled",
+    }
+)
+"""The words of callbacks, the same at both gateways."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,10 @@ from domain.money import MoneyError, parse_amount
 from domain.strict_json import MalformedError, parse_object
 from gateways.development import SIMULATOR_SECRETS
 from gateways.simulator.behaviours import BehaviourGate, read_body
-from gateways.simulator.dialect import App, Dialect
-from gateways.simulator.provider import KeyReusedError, PaymentRequest, Provider, Record
+from gateways.simulator.dialect import REPORTED, App, Dialect
+from gateways.simulator.originals import CHILDREN
+from gateways.simulator.provider import KeyReusedError, Provider
+from gateways.simulator.records import PaymentRequest, Record
 from gateways.simulator.rows import TrueStatus
 
 NAME: Final = "gatewayA"
@@ -26,7 +28,7 @@ NAME: Final = "gatewayA"
 _CURRENCIES: Final = frozenset({"USD", "EUR", "GBP", "JPY", "KWD"})
 _JSON: Final = "application/json"
 _SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (how one begins)
-_PATHS: Final = {"deposits": Kind.DEPOSIT, "withdrawals": Kind.WITHDRAWAL}
+_PATHS: Final = {f"{kind}s": kind for kind in Kind}
 
 
 def mount(app: App, provider: Provider, gate: BehaviourGate) -> None:
@@ -47,7 +49,7 @@ def key_of(secret: str) -> bytes:
 
 def callback(record: Record, key: bytes) -> tuple[Mapping[str, str], bytes]:
     """Headers and body of the callback that reports ``record``, signed with ``key``."""
-    status = "completed" if record.status is TrueStatus.SUCCESS else "failed"
+    status = REPORTED[record.status]
     body = _dump(
         {
             "event_id": f"evt_{record.id}_{status}",
@@ -74,7 +76,7 @@ def _signed(key: bytes, webhook_id: str, timestamp: int, body: bytes) -> Mapping
 
 
 class _Resource:
-    """``/deposits`` or ``/withdrawals``."""
+    """``/deposits``, ``/withdrawals``, ``/refunds``, ``/captures`` or ``/voids``."""
 
     def __init__(self, kind: Kind, provider: Provider, gate: BehaviourGate) -> None:
         self._kind, self._provider, self._gate = kind, provider, gate
@@ -93,7 +95,7 @@ class _Resource:
         except KeyReusedError:
             call.respond(422, _JSON, _dump({"error": "idempotency_key_reused"}))
             return
-        call.respond_as(behaviour, _JSON, b"" if record is None else _answer(record))
+        call.respond_as(behaviour, _JSON, b"" if record is None else _answer(record, held="success"))
 
     def on_get_one(self, req: falcon.Request, resp: falcon.Response, reference: str) -> None:
         """Return the state of ``reference``."""
@@ -120,14 +122,21 @@ class _Resource:
             return "invalid"
         if not isinstance(amount, str) or not isinstance(currency, str) or currency not in _CURRENCIES:
             return "invalid"
+        capture, original = body.get("capture", True), body.get("original")
+        if not isinstance(capture, bool) or (not capture and self._kind is not Kind.DEPOSIT):
+            return "invalid"
+        if (original is None) is (self._kind in CHILDREN) or not isinstance(original, str | None):
+            return "invalid"
         try:
-            return PaymentRequest(self._kind, reference, parse_amount(amount, currency), key)
+            return PaymentRequest(self._kind, reference, parse_amount(amount, currency), key, not capture, original)
         except MoneyError:
             return "invalid_amount"
 
 
-def _answer(record: Record) -> bytes:
-    answer: dict[str, object] = {"transaction_id": record.id, "status": record.status.value}
+def _answer(record: Record, held: str = TrueStatus.AUTHORIZED.value) -> bytes:
+    """``held``: the word for money that is held."""
+    status = held if record.status is TrueStatus.AUTHORIZED else record.status.value
+    answer: dict[str, object] = {"transaction_id": record.id, "status": status}
     if record.status is TrueStatus.DECLINED:
         answer["code"] = record.code
     return _dump(answer)

@@ -16,8 +16,10 @@ from domain.events import Kind
 from domain.money import MoneyError, parse_amount
 from gateways.development import SIMULATOR_SECRETS
 from gateways.simulator.behaviours import BehaviourGate, read_body
-from gateways.simulator.dialect import App, Dialect
-from gateways.simulator.provider import PaymentRequest, Provider, Record
+from gateways.simulator.dialect import REPORTED, App, Dialect
+from gateways.simulator.originals import CHILDREN
+from gateways.simulator.provider import Provider
+from gateways.simulator.records import PaymentRequest, Record
 from gateways.simulator.rows import TrueStatus
 from gateways.strict_xml import MalformedError, parse_elements
 
@@ -25,8 +27,23 @@ NAME: Final = "gatewayB"
 
 _CURRENCIES: Final = frozenset({"USD", "EUR"})
 _XML: Final = "application/xml"
-_PATHS: Final = {"deposit": Kind.DEPOSIT, "withdraw": Kind.WITHDRAWAL}
-_CODES: Final = {"do_not_honor": "05", "expired_card": "54", "insufficient_funds": "51", "issuer_unavailable": "91"}
+_PATHS: Final = {
+    "deposit": Kind.DEPOSIT,
+    "withdraw": Kind.WITHDRAWAL,
+    "refund": Kind.REFUND,
+    "capture": Kind.CAPTURE,
+    "void": Kind.VOID,
+}
+_CODES: Final = {
+    "do_not_honor": "05",
+    "expired_card": "54",
+    "insufficient_funds": "51",
+    "issuer_unavailable": "91",
+    "amount_too_large": "13",
+    "duplicate_transaction": "94",
+    "original_not_found": "25",
+    "authorization_cancelled": "A2",
+}
 
 
 def mount(app: App, provider: Provider, gate: BehaviourGate) -> None:
@@ -43,7 +60,7 @@ def key_of(secret: str) -> bytes:
 
 def callback(record: Record, key: bytes) -> tuple[Mapping[str, str], bytes]:
     """Headers and body of the callback that reports ``record``, signed with ``key``."""
-    status = "completed" if record.status is TrueStatus.SUCCESS else "failed"
+    status = REPORTED[record.status]
     money, reference = record.request.money, record.request.reference
     metadata = {"reference": reference, "amount": money.text, "currency": money.currency}
     body = json.dumps({"transaction_id": record.id, "status": status, "metadata": metadata}).encode("ascii")
@@ -62,7 +79,7 @@ def _signed(key: bytes, event_id: str, timestamp: int, body: bytes) -> Mapping[s
 
 
 class _Orders:
-    """``/deposit`` or ``/withdraw``."""
+    """``/deposit``, ``/withdraw``, ``/refund``, ``/capture`` or ``/void``."""
 
     def __init__(self, kind: Kind, provider: Provider, gate: BehaviourGate) -> None:
         self._kind, self._provider, self._gate = kind, provider, gate
@@ -77,7 +94,7 @@ class _Orders:
             call.respond(400, _XML, _document("error", {"reason": request}))
             return
         behaviour, record = self._provider.submit(request)
-        call.respond_as(behaviour, _XML, b"" if record is None else _answer(record))
+        call.respond_as(behaviour, _XML, b"" if record is None else _answer(record, held="success"))
 
     def _payment_request(self, req: falcon.Request) -> PaymentRequest | str:
         """Parse the request; an error code when it is invalid."""
@@ -88,8 +105,14 @@ class _Orders:
         reference, currency = elements.get("reference"), elements.get("currency")
         if not reference or currency not in _CURRENCIES or not elements.get("customer"):
             return "invalid"
+        capture, original = elements.get("capture", "true"), elements.get("original")
+        if capture not in {"true", "false"} or (capture == "false" and self._kind is not Kind.DEPOSIT):
+            return "invalid"
+        if bool(original) is not (self._kind in CHILDREN):
+            return "invalid"
         try:
-            return PaymentRequest(self._kind, reference, parse_amount(elements.get("amount", ""), currency), None)
+            money = parse_amount(elements.get("amount", ""), currency)
+            return PaymentRequest(self._kind, reference, money, None, capture == "false", original or None)
         except MoneyError:
             return "invalid_amount"
 
@@ -101,7 +124,7 @@ class _Status:
         self._provider, self._gate = provider, gate
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Return the state of the reference, whether deposit or withdrawal."""
+        """Return the state of the reference, of whatever kind it is."""
         call = self._gate.admit(NAME, req, resp)
         if call is None:
             return
@@ -114,9 +137,11 @@ class _Status:
             call.respond(200, _XML, _answer(record))
 
 
-def _answer(record: Record) -> bytes:
+def _answer(record: Record, held: str = TrueStatus.AUTHORIZED.value) -> bytes:
+    """``held``: the word for money that is held."""
+    status = held if record.status is TrueStatus.AUTHORIZED else record.status.value
     code = _CODES[record.code or "do_not_honor"] if record.status is TrueStatus.DECLINED else ""
-    return _document("response", {"transaction_id": record.id, "status": record.status.value, "code": code})
+    return _document("response", {"transaction_id": record.id, "status": status, "code": code})
 
 
 def _document(root: str, elements: Mapping[str, str]) -> bytes:

@@ -1,45 +1,27 @@
 """State of a simulated provider: received requests, effects, and recovery after a restart. No wire format here.
 
-It keeps two files. The ledger has one line per effect (money moved). The memory has one line per request without an
-effect that must persist (declined, pending, a first request that was lost). Lines are on disk before any response.
+It keeps two files. The ledger has one line per effect: money moved, held (``authorization``) or released (``void``).
+The memory has the requests without an effect that must persist (declined, pending, a first request that was lost), and
+holds that the provider cancelled. Lines are on disk before any response.
 """
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from domain.events import Kind
-from domain.money import Money, parse_amount
+from domain.money import parse_amount
+from gateways.simulator import originals
 from gateways.simulator.durable_lines import DurableLines
+from gateways.simulator.records import PaymentRequest, Record
 from gateways.simulator.rows import ROWS, SUCCESS, Behaviour, Row, TrueStatus
 
 _AGAIN_DECLINED: Final = "do_not_honor"
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentRequest:
-    """One parsed request; ``key`` is None at a provider without idempotency keys."""
-
-    kind: Kind
-    reference: str
-    money: Money
-    key: str | None
-
-
-@dataclass(slots=True)
-class Record:
-    """One accepted request under the provider's own ``id``; ``ready`` is set when its status is on disk."""
-
-    request: PaymentRequest
-    id: str
-    status: TrueStatus
-    code: str | None = None
-    ready: threading.Event = field(default_factory=threading.Event)
+_AUTHORIZATION: Final = "authorization"
+"""The kind of a hold's line."""
 
 
 class KeyReusedError(Exception):
@@ -69,6 +51,7 @@ class Provider:
         self._ledger, self._memory, self._later, self._notify = ledger, memory, later, notify
         self._by_key: dict[str, Record] = {}
         self._by_reference: dict[tuple[Kind, str], Record] = {}  # the newest one of each
+        self._by_id: dict[str, Record] = {}
         self._received: set[tuple[Kind, str]] = set()  # references with a first request
         self._ids = 0
         self._remember()
@@ -82,26 +65,21 @@ class Provider:
             known.ready.wait()
             return Behaviour.ANSWER, known
         place = (request.kind, request.reference)
-        row = self._later_row(place) if place in self._received else ROWS.get(request.money.minor % 100, SUCCESS)
+        row = self._later_row(place) if place in self._received else _first_row(request)
         self._received.add(place)
         if row.status is None:
             self._memory.append(self._line(request, None, row=request.money.minor % 100))
             return row.behaviour, None
-        self._ids += 1
-        record = Record(request, f"{self._prefix}-{self._ids}", row.status, row.code)
-        self._hold(record)
-        if row.status is TrueStatus.SUCCESS:
-            self._ledger.append(self._line(request, record.id))
-        else:
-            self._memory.append(
-                self._line(request, record.id, truth=row.status, code=row.code, row=request.money.minor % 100)
-            )
-        record.ready.set()
-        if row.callback_first:
+        original = self._by_id.get(request.original) if request.original is not None else None
+        refusal = originals.refusal(request, original)
+        if refusal is not None and row.status is not TrueStatus.DECLINED:
+            row = Row(TrueStatus.DECLINED, row.behaviour, refusal)
+        record = self._accept(request, row, original)
+        if row.callback_first and row.status is TrueStatus.PENDING:
             answered = Record(request, record.id, TrueStatus.PENDING)
             self._settle(record, row)
             return row.behaviour, answered
-        if row.status is TrueStatus.PENDING:
+        if row.status is TrueStatus.PENDING or row.then is TrueStatus.CANCELLED:
             self._later(row.after_s, lambda: self._settle(record, row))
         return row.behaviour, record
 
@@ -112,6 +90,26 @@ class Provider:
             record.ready.wait()
         return record
 
+    def _accept(self, request: PaymentRequest, row: Row, original: Record | None) -> Record:
+        """The record of ``request``, on disk, and what it does to ``original``."""
+        number = request.money.minor % 100
+        self._ids += 1
+        record = Record(request, f"{self._prefix}-{self._ids}", row.status or TrueStatus.PENDING, row.code)
+        self._keep(record)
+        if original is not None and row.status is not TrueStatus.DECLINED:
+            originals.begin(record, original)
+        if row.status is TrueStatus.SUCCESS:
+            record.status = request.effect
+            if row.then is TrueStatus.CANCELLED:  # so that the cancellation survives a restart
+                self._memory.append(self._line(request, record.id, truth=TrueStatus.PENDING, row=number))
+            self._ledger.append(self._line(request, record.id))
+            if original is not None:
+                originals.end(record, original)
+        else:
+            self._memory.append(self._line(request, record.id, truth=row.status, code=row.code, row=number))
+        record.ready.set()
+        return record
+
     def _later_row(self, place: tuple[Kind, str]) -> Row:
         """The row for a further request of a reference without the same key: a declined one stays declined."""
         known = self._by_reference.get(place)
@@ -120,24 +118,41 @@ class Provider:
         return SUCCESS
 
     def _settle(self, record: Record, row: Row) -> None:
-        """Give a pending record its final status, on disk before it is reported."""
-        if row.then is TrueStatus.SUCCESS:
-            self._ledger.append(self._line(record.request, record.id))
+        """Give a pending record its next status, or cancel a hold, on disk before it is reported."""
+        request = record.request
+        then = request.effect if row.then is TrueStatus.SUCCESS else row.then
+        if then is TrueStatus.CANCELLED:
+            if record.ended_by is not None:
+                return  # a capture or void came first
+            record.ended_by = record.id  # none can come now
+        if then is request.effect:
+            self._ledger.append(self._line(request, record.id))
         else:
-            self._memory.append(self._line(record.request, record.id, truth=row.then, code=row.code))
-        record.status, record.code = row.then, row.code
+            self._memory.append(self._line(request, record.id, truth=then, code=row.code))
+        record.status, record.code = then, row.code
+        if then is TrueStatus.CANCELLED:
+            record.ended_by = None
+        if request.original is not None:
+            originals.end(record, self._by_id[request.original])
         if row.callbacks:
-            self._notify(record, row.callbacks, wait=row.callback_first)
+            # A copy: the callback reports this status, also when it is sent again later.
+            self._notify(Record(request, record.id, then, row.code), row.callbacks, wait=row.callback_first)
 
-    def _hold(self, record: Record) -> None:
-        if record.request.key is not None:
-            self._by_key[record.request.key] = record
-        self._by_reference[record.request.kind, record.request.reference] = record
+    def _keep(self, record: Record) -> None:
+        request = record.request
+        self._by_id[record.id] = record
+        if request.key is not None:
+            self._by_key[request.key] = record
+        place = (request.kind, request.reference)
+        known = self._by_reference.get(place)
+        # A request that is refused because an earlier one of its reference was carried out does not hide that one.
+        if known is None or known.status is TrueStatus.DECLINED or record.status is not TrueStatus.DECLINED:
+            self._by_reference[place] = record
 
     def _line(self, request: PaymentRequest, record_id: str | None, **more: object) -> bytes:
         line = {
             "gateway": self.name,
-            "kind": request.kind.value,
+            "kind": _AUTHORIZATION if request.hold else request.kind.value,
             "reference": request.reference,
             "id": record_id,
             "amount": request.money.text,
@@ -146,6 +161,8 @@ class Provider:
             "at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             **more,
         }
+        if request.original is not None:
+            line["original"] = request.original
         return json.dumps(line).encode("ascii")
 
     def _remember(self) -> None:
@@ -158,23 +175,45 @@ class Provider:
             if line["gateway"] != self.name:
                 continue
             money = parse_amount(line["amount"], line["currency"])
-            request = PaymentRequest(Kind(line["kind"]), line["reference"], money, line["key"])
+            hold = line["kind"] == _AUTHORIZATION
+            kind = Kind.DEPOSIT if hold else Kind(line["kind"])
+            request = PaymentRequest(kind, line["reference"], money, line["key"], hold, line.get("original"))
             self._received.add((request.kind, request.reference))
             if line["id"] is None:
                 continue
-            truth = TrueStatus.SUCCESS if index >= effects_start else TrueStatus(line["truth"])
+            truth = request.effect if index >= effects_start else TrueStatus(line["truth"])
+            known = records.get(line["id"])
+            if known is not None and known.status is TrueStatus.CANCELLED:
+                continue  # nothing follows a cancelled hold
             records[line["id"]] = Record(request, line["id"], truth, line.get("code"))
             if "row" in line:
                 rows[line["id"]] = ROWS.get(line["row"], SUCCESS)
         for record in sorted(records.values(), key=lambda each: _number(each.id)):
             record.ready.set()
-            self._hold(record)
+            self._keep(record)
             self._ids = max(self._ids, _number(record.id))
-            if record.status is TrueStatus.PENDING:
-                self._resume(record, rows[record.id])
+            self._restore_original(record)
+            row = rows.get(record.id, SUCCESS)
+            cancels = record.status is TrueStatus.AUTHORIZED and row.then is TrueStatus.CANCELLED
+            if record.status is TrueStatus.PENDING or cancels:
+                self._resume(record, row)
+
+    def _restore_original(self, record: Record) -> None:
+        if record.request.original is None or record.status is TrueStatus.DECLINED:
+            return
+        original = self._by_id[record.request.original]
+        originals.begin(record, original)
+        if record.status is not TrueStatus.PENDING:
+            originals.end(record, original)
 
     def _resume(self, record: Record, row: Row) -> None:
         self._later(row.after_s, lambda: self._settle(record, row))
+
+
+def _first_row(request: PaymentRequest) -> Row:
+    """The row of the first request of a reference. Only a hold can be cancelled."""
+    row = ROWS.get(request.money.minor % 100, SUCCESS)
+    return SUCCESS if row.then is TrueStatus.CANCELLED and not request.hold else row
 
 
 def _number(record_id: str) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 
 _CALLBACK_AFTER_S: Final = 0.5
 _FOUND_AFTER_S: Final = 3.0
+_CANCELLED_AFTER_S: Final = 3.0
 
 
 class TrueStatus(StrEnum):
@@ -18,6 +19,10 @@ class TrueStatus(StrEnum):
     SUCCESS = "success"
     PENDING = "pending"
     DECLINED = "declined"
+    AUTHORIZED = "authorized"
+    """Of a deposit: its money is held."""
+    CANCELLED = "cancelled"
+    """Of a deposit: its money was held, and is released."""
 
 
 class Behaviour(Enum):
@@ -36,7 +41,8 @@ class Behaviour(Enum):
 class Row:
     """One row. ``status`` None: the request is lost.
 
-    A pending request becomes ``then`` after ``after_s`` seconds, reported by as many ``callbacks``.
+    A pending request becomes ``then`` after ``after_s`` seconds, reported by as many ``callbacks``. So does a hold that
+    the provider cancels.
     ``callback_first``: this happens, with the first callback, before the answer ``pending``.
     """
 
@@ -66,5 +72,6 @@ ROWS: Final[Mapping[int, Row]] = MappingProxyType(
         11: Row(TrueStatus.PENDING, then=TrueStatus.SUCCESS, after_s=_FOUND_AFTER_S),
         12: Row(TrueStatus.PENDING, then=TrueStatus.SUCCESS, callbacks=1, callback_first=True),
         13: Row(TrueStatus.PENDING, then=TrueStatus.SUCCESS, callbacks=3),
+        15: Row(then=TrueStatus.CANCELLED, after_s=_CANCELLED_AFTER_S, callbacks=1),
     }
 )

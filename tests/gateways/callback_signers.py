@@ -8,8 +8,9 @@ import hmac
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from gateways.port import Callbacks, RawMembers, WebhookPayload
+from gateways.port import Callbacks, RawMembers, UnusablePayload, WebhookPayload
 
 MEMBERS: Mapping[str, str] = {
     "reference": "0190aaaa-0000-7000-8000-000000000001",
@@ -153,16 +154,32 @@ SIGNER_B = Signer(
 )
 
 
-def payload_of(callbacks: Callbacks, body: bytes) -> WebhookPayload:
+def verified(callbacks: Callbacks, headers: Mapping[str, str], body: bytes, now: datetime) -> str:
+    """The event id of the one notice in a callback. Raises SignatureInvalidError."""
+    [notice] = callbacks.read(headers, body, now)
+    return notice.event_id
+
+
+def read_signed(
+    signer: Signer, callbacks: Callbacks, body: bytes, secret: str | None = None
+) -> WebhookPayload | UnusablePayload:
+    """The payload of ``body``, signed by ``secret``, else by the newest of the signer's secrets."""
+    headers = signer.headers(secret or signer.secrets[0], "evt_1", "1700000000", body)
+    [notice] = callbacks.read(headers, body, datetime.fromtimestamp(1_700_000_000, UTC))
+    assert notice.event_id == "evt_1"
+    return notice.payload
+
+
+def payload_of(signer: Signer, callbacks: Callbacks, body: bytes, secret: str | None = None) -> WebhookPayload:
     """The usable payload of ``body``."""
-    read = callbacks.read(body)
+    read = read_signed(signer, callbacks, body, secret)
     assert isinstance(read, WebhookPayload)
     return read
 
 
-def applied(callbacks: Callbacks, body: bytes) -> WebhookPayload:
+def applied(signer: Signer, callbacks: Callbacks, body: bytes, secret: str | None = None) -> WebhookPayload:
     """The payload of ``body`` without its raw members, which are for operators only."""
-    return payload_of(callbacks, body)._replace(raw=RawMembers())
+    return payload_of(signer, callbacks, body, secret)._replace(raw=RawMembers())
 
 
 def shows(error: BaseException, text: str) -> bool:

@@ -28,7 +28,7 @@ class Subject:
     response_body: Callable[[str, str | None, str], bytes]
     not_found: tuple[int, bytes]
     malformed: Mapping[str, bytes]
-    codes: Mapping[str, tuple[str, Category]]
+    codes: Mapping[str, tuple[str, Category | None]]
     not_executed: frozenset[int] = frozenset()
     options: Mapping[str, object] = field(default_factory=dict)
     signer: callback_signers.Signer | None = None
@@ -83,6 +83,11 @@ GATEWAY_A = Subject(
         "do_not_honor": ("do_not_honor", Category.HARD),
         "expired_card": ("expired_card", Category.HARD),
         "stolen_card": ("stolen_card", Category.HARD),
+        "amount_too_large": ("amount_too_large", Category.HARD),
+        "duplicate_transaction": ("duplicate_transaction", Category.HARD),
+        "original_not_found": ("original_not_found", Category.HARD),
+        "authorization_expired": ("authorization_expired", None),
+        "authorization_cancelled": ("authorization_cancelled", None),
         "insufficient_funds": ("insufficient_funds", Category.SOFT),
         "issuer_unavailable": ("issuer_unavailable", Category.SOFT),
     },
@@ -155,6 +160,11 @@ GATEWAY_B = Subject(
         "54": ("expired_card", Category.HARD),
         "51": ("insufficient_funds", Category.SOFT),
         "91": ("issuer_unavailable", Category.SOFT),
+        "13": ("amount_too_large", Category.HARD),
+        "94": ("duplicate_transaction", Category.HARD),
+        "25": ("original_not_found", Category.HARD),
+        "A1": ("authorization_expired", None),
+        "A2": ("authorization_cancelled", None),
     },
 )
 

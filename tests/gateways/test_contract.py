@@ -5,17 +5,22 @@ Failures of connections are in test_contract_connections.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from domain.events import Kind
 from domain.outcomes import (
+    AUTHORIZATION_GONE,
     Approved,
+    Authorization,
     Declined,
     GatewayError,
     NotReceived,
     NotSentError,
     OutcomeUnknownError,
 )
+from gateways.port import LookupMeans
 from tests.gateways.contract import CALLS, Call, Fixture, Orders, by_lookup, by_submit_and_lookup
 from tests.gateways.peer import answers, sends_and_closes
 
@@ -32,6 +37,46 @@ def test_approved(fixture: Fixture, order: Orders, *, call: Call, kind: Kind, st
     """Success is final and pending is not. Both have the provider's reference."""
     fixture.provider_answers(status, reference="X-42")
     assert call(fixture.gateway, order(kind=kind)) == Approved("X-42", final=final)
+
+
+@by_submit_and_lookup
+@pytest.mark.parametrize("status", ["success", "authorized"])
+def test_a_hold(fixture: Fixture, order: Orders, *, call: Call, status: str) -> None:
+    """For a deposit with manual capture both words mean that the money is held, and nothing has moved."""
+    fixture.provider_answers(status, reference="X-42")
+    assert call(fixture.gateway, replace(order(), manual_capture=True)) == Authorization("X-42")
+
+
+@by_submit_and_lookup
+@pytest.mark.parametrize("status", ["authorized", "expired", "cancelled"])
+@pytest.mark.parametrize("kind", Kind)
+def test_a_status_of_holds_only(fixture: Fixture, order: Orders, *, call: Call, status: str, kind: Kind) -> None:
+    """Where nothing was to be held, the status of a hold is unknown."""
+    fixture.provider_answers(status)
+    with pytest.raises(OutcomeUnknownError):
+        call(fixture.gateway, order(kind=kind))
+
+
+@by_submit_and_lookup
+@pytest.mark.parametrize("status", ["expired", "cancelled"])
+def test_a_hold_that_ended(fixture: Fixture, order: Orders, *, call: Call, status: str) -> None:
+    """A hold that expired or was cancelled is a decline with the code that ends an authorization."""
+    fixture.provider_answers(status, reference="X-42")
+    outcome = call(fixture.gateway, replace(order(), manual_capture=True))
+    assert isinstance(outcome, Declined)
+    assert (outcome.code, outcome.category, outcome.reference) == (f"authorization_{status}", None, "X-42")
+    assert outcome.code in AUTHORIZATION_GONE
+
+
+@by_submit_and_lookup
+@pytest.mark.parametrize(("status", "final"), [("pending", False)])
+def test_a_hold_that_is_pending(fixture: Fixture, order: Orders, *, call: Call, status: str, final: bool) -> None:
+    """It is accepted, and not held yet. A decline is a decline."""
+    fixture.provider_answers(status, reference="X-42")
+    held = replace(order(), manual_capture=True)
+    assert call(fixture.gateway, held) == Approved("X-42", final=final)
+    fixture.provider_answers("declined")
+    assert isinstance(call(fixture.gateway, held), Declined)
 
 
 @by_submit_and_lookup
@@ -217,8 +262,12 @@ def test_facts(fixture: Fixture, order: Orders) -> None:
     gateway = fixture.gateway
     assert gateway.name == "subject"
     assert gateway.currencies
-    assert gateway.honours_keys is (gateway.idempotency_window_s > 0)
-    if not gateway.looks_up:
-        with pytest.raises(OutcomeUnknownError):
-            gateway.lookup(order())
-        assert not fixture.peer.requests
+    assert gateway.operations
+    for kind, facts in gateway.operations.items():
+        assert facts.honours_keys is (facts.key_window_s > 0)
+        assert facts.honours_keys or facts.lookup is not LookupMeans.REPEAT
+        if facts.lookup is not LookupMeans.QUERY:
+            with pytest.raises(OutcomeUnknownError):
+                gateway.lookup(order(kind=kind))
+            assert not fixture.peer.requests
+    assert not gateway.holds or {Kind.DEPOSIT, Kind.CAPTURE} <= gateway.operations.keys()

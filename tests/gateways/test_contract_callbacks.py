@@ -12,9 +12,9 @@ import pytest
 
 from domain.gateway_report import TEXT_MAX, storable_text
 from domain.money import Money
-from domain.outcomes import Approved, Declined
-from gateways.port import Callbacks, SignatureInvalidError, UnusablePayload, WebhookPayload
-from tests.gateways.callback_signers import MEMBERS, Signer, applied, payload_of, shows
+from domain.outcomes import Approved, Authorization, Declined
+from gateways.port import Acceptance, Callbacks, SignatureInvalidError, UnusablePayload, WebhookPayload
+from tests.gateways.callback_signers import MEMBERS, Signer, applied, payload_of, read_signed, shows, verified
 from tests.gateways.subjects import SUBJECTS, Subject
 
 NOW_S = 1_700_000_000
@@ -42,7 +42,7 @@ class Case:
 
     def verify(self, headers: Mapping[str, str], body: bytes) -> str:
         """Return the event id. Raises SignatureInvalidError."""
-        return self.callbacks.verify(headers, body, NOW)
+        return verified(self.callbacks, headers, body, NOW)
 
     def is_refused(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Whether verification fails, with an error that reveals nothing."""
@@ -119,9 +119,9 @@ def test_the_timestamp_is_at_most_300_seconds_off(case: Case, *, sign: int, off_
         now = NOW + timedelta(seconds=sign * off_s + fraction_s)
         if refused:
             with pytest.raises(SignatureInvalidError):
-                case.callbacks.verify(headers, case.body, now)
+                verified(case.callbacks, headers, case.body, now)
         else:
-            assert case.callbacks.verify(headers, case.body, now) == EVENT_ID
+            assert verified(case.callbacks, headers, case.body, now) == EVENT_ID
 
 
 # --- what is not ---
@@ -246,10 +246,32 @@ def test_no_byte_moves_between_id_timestamp_and_body(case: Case, event_id: str, 
 def test_completed_and_failed(case: Case) -> None:
     """A payload has the order's reference, its final outcome, and the amount that the provider reported."""
     expected = WebhookPayload(MEMBERS["reference"], "X-1", Money(10_000, "USD"), Approved("X-1", final=True))
-    assert applied(case.callbacks, case.body) == expected
-    payload = payload_of(case.callbacks, case.signer.body({**MEMBERS, "status": "failed", "gateway_reference": "X-2"}))
+    assert applied(case.signer, case.callbacks, case.body) == expected
+    payload = payload_of(
+        case.signer, case.callbacks, case.signer.body({**MEMBERS, "status": "failed", "gateway_reference": "X-2"})
+    )
     assert payload.outcome == Declined("declined", None, "The gateway reported that it failed.")
     assert payload.gateway_reference == "X-2"
+
+
+def test_the_states_of_an_authorization(case: Case) -> None:
+    """Held, expired and cancelled are outcomes. What they mean depends on the record, and is decided later."""
+    outcomes = [
+        payload_of(case.signer, case.callbacks, case.signer.body({**MEMBERS, "status": status})).outcome
+        for status in ("authorized", "expired", "cancelled")
+    ]
+    assert outcomes == [
+        Authorization("X-1"),
+        Declined("authorization_expired", None, "The authorization expired.", "X-1"),
+        Declined("authorization_cancelled", None, "The authorization was cancelled.", "X-1"),
+    ]
+
+
+def test_one_notice_with_the_body_as_received(case: Case) -> None:
+    """Repetitions are compared by the whole body, and the answer is that of the service."""
+    [notice] = case.callbacks.read(case.headers(case.body), case.body, NOW)
+    assert (notice.event_id, notice.body) == (EVENT_ID, case.body)
+    assert case.callbacks.acceptance == Acceptance(200, "application/json", b'{"status":"ok"}')
 
 
 @pytest.mark.parametrize(
@@ -267,7 +289,9 @@ def test_completed_and_failed(case: Case) -> None:
 )
 def test_an_amount_counts_by_its_value(case: Case, amount: str, currency: str, minor: int) -> None:
     """An amount counts by its value, in every currency. It is not compared with the record here."""
-    payload = payload_of(case.callbacks, case.signer.body({**MEMBERS, "amount": amount, "currency": currency}))
+    payload = payload_of(
+        case.signer, case.callbacks, case.signer.body({**MEMBERS, "amount": amount, "currency": currency})
+    )
     assert payload.money == Money(minor, currency)
     assert (payload.raw.amount, payload.raw.currency) == (amount, currency)
 
@@ -275,7 +299,10 @@ def test_an_amount_counts_by_its_value(case: Case, amount: str, currency: str, m
 @pytest.mark.parametrize("reference", ["x", "x" * 200, "!~", "x'y"])
 def test_a_reference_may_match_no_transaction(case: Case, reference: str) -> None:
     """Visible ASCII of at most 200 characters is accepted. It is compared with the record later."""
-    assert payload_of(case.callbacks, case.signer.body({**MEMBERS, "reference": reference})).reference == reference
+    assert (
+        payload_of(case.signer, case.callbacks, case.signer.body({**MEMBERS, "reference": reference})).reference
+        == reference
+    )
 
 
 ODD_MEMBERS = (
@@ -308,12 +335,12 @@ def test_an_unreadable_body_makes_a_callback_unusable(case: Case) -> None:
 @pytest.mark.parametrize(("member", "value"), ODD_MEMBERS)
 def test_an_unusable_callback_keeps_its_members(case: Case, member: str, value: str) -> None:
     """Operators see each member as received, bounded and storable. A readable reference assigns the review."""
-    unusable = case.callbacks.read(case.signer.body({**MEMBERS, member: value}))
+    unusable = read_signed(case.signer, case.callbacks, case.signer.body({**MEMBERS, member: value}))
     assert isinstance(unusable, UnusablePayload)
     assert unusable.reference == (None if member == "reference" else MEMBERS["reference"])
     shown = unusable.raw._asdict()
     assert shown.pop(member) in {storable_text(value), None if not value else storable_text(value)}
-    status = payload_of(case.callbacks, case.body).raw.status
+    status = payload_of(case.signer, case.callbacks, case.body).raw.status
     expected = {**MEMBERS, "status": status}
     del expected[member]
     assert shown == expected
@@ -326,14 +353,14 @@ def test_members_for_operators_can_be_stored(case: Case) -> None:
         *(case.signer.body({**MEMBERS, member: value}) for member in MEMBERS for value in ("a\0b", "x" * 9_000)),
     ]
     for body in bodies:
-        read = case.callbacks.read(body)
+        read = read_signed(case.signer, case.callbacks, body)
         for text in (*read.raw, read.reference):
             assert text is None or ("\0" not in text and len(text.encode("utf-16-le")) <= 2 * TEXT_MAX)
 
 
 def is_unreadable(case: Case, body: bytes) -> None:
     """The body cannot be applied, and the problem repeats none of it."""
-    unusable = case.callbacks.read(body)
+    unusable = read_signed(case.signer, case.callbacks, body)
     assert isinstance(unusable, UnusablePayload)
     assert unusable.problem.startswith("it")
     text = body.decode("latin-1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, NotReceived
 from gateways.gateway_a import GatewayACallbacks, callback_key
-from gateways.port import Gateway, Order, SignatureInvalidError, WebhookPayload
-from tests.gateways.callback_signers import applied
+from gateways.port import Gateway, OperationFacts, Order, SignatureInvalidError, WebhookPayload
+from tests.gateways.callback_signers import SIGNER_A, applied, verified
 from tests.gateways.peer import Peer, answers
 from tests.gateways.subjects import GATEWAY_A
 
@@ -25,7 +26,16 @@ def gateway(peer: Peer) -> Iterator[Gateway]:
     made.close()
 
 
-@pytest.mark.parametrize(("kind", "path"), [(Kind.DEPOSIT, "deposits"), (Kind.WITHDRAWAL, "withdrawals")])
+PATHS = {
+    Kind.DEPOSIT: "deposits",
+    Kind.WITHDRAWAL: "withdrawals",
+    Kind.REFUND: "refunds",
+    Kind.CAPTURE: "captures",
+    Kind.VOID: "voids",
+}
+
+
+@pytest.mark.parametrize(("kind", "path"), PATHS.items())
 def test_the_form_of_a_submission(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str
 ) -> None:
@@ -46,7 +56,7 @@ def test_the_form_of_a_submission(
     }
 
 
-@pytest.mark.parametrize(("kind", "path"), [(Kind.DEPOSIT, "deposits"), (Kind.WITHDRAWAL, "withdrawals")])
+@pytest.mark.parametrize(("kind", "path"), PATHS.items())
 def test_the_form_of_a_lookup(gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str) -> None:
     """A lookup is a GET of the reference, without key and body."""
     peer.behave = answers(404, b'{"error": "not_found"}')
@@ -56,6 +66,16 @@ def test_the_form_of_a_lookup(gateway: Gateway, peer: Peer, order: Callable[...,
     assert (request.method, request.path) == ("GET", f"/gatewayA/{path}/{payment.transaction_id}")
     assert "idempotency-key" not in request.headers
     assert request.body == b""
+
+
+def test_what_only_some_orders_send(gateway: Gateway, peer: Peer, order: Callable[..., Order]) -> None:
+    """Manual capture, the provider's id of the parent, and where the customer returns to."""
+    peer.behave = answers(200, GATEWAY_A.response_body("success", None, "A-1"))
+    gateway.submit(replace(order(), manual_capture=True, return_url="https://shop.example/back"))
+    gateway.submit(replace(order(kind=Kind.CAPTURE), parent_id="0190", parent_reference="A-7"))
+    held, capture = (json.loads(request.body) for request in peer.requests)
+    assert (held["capture"], held["return_url"], "original" in held) == (False, "https://shop.example/back", False)
+    assert (capture["original"], "capture" in capture, "return_url" in capture) == ("A-7", False, False)
 
 
 @pytest.mark.parametrize(
@@ -92,9 +112,10 @@ def test_codes(gateway: Gateway, peer: Peer, order: Callable[..., Order], code: 
 def test_facts(gateway: Gateway) -> None:
     """The gateway's facts: currencies, keys and their window, lookups."""
     assert gateway.currencies == {"USD", "EUR", "GBP", "JPY", "KWD"}
-    assert gateway.honours_keys
-    assert gateway.idempotency_window_s == 86_400
-    assert gateway.looks_up
+    assert dict(gateway.operations) == dict.fromkeys(Kind, OperationFacts(key_window_s=86_400.0))
+    assert gateway.holds
+    assert gateway.reference_form is not None
+    assert gateway.reference_form.fullmatch("A-1")
 
 
 # --- callbacks ---
@@ -114,7 +135,7 @@ def verify(signature: str) -> str:
         "webhook-timestamp": "1614265330",
         "webhook-signature": signature,
     }
-    return GatewayACallbacks([callback_key(SECRET)]).verify(headers, SIGNED, AT)
+    return verified(GatewayACallbacks([callback_key(SECRET)]), headers, SIGNED, AT)
 
 
 @pytest.mark.parametrize(
@@ -177,10 +198,10 @@ def test_unknown_members_are_ignored(order: Callable[..., Order]) -> None:
     }
     callbacks = GatewayACallbacks([callback_key(SECRET)])
     expected = WebhookPayload(payment.transaction_id, "A-1", payment.money, Approved("A-1", final=True))
-    assert applied(callbacks, json.dumps(members).encode()) == expected
+    assert applied(SIGNER_A, callbacks, json.dumps(members).encode(), SECRET) == expected
     extended = {**members, "event_id": 5, "extra_data": None, "more": {}}
-    assert applied(callbacks, json.dumps(extended).encode()) == expected
+    assert applied(SIGNER_A, callbacks, json.dumps(extended).encode(), SECRET) == expected
     del members["event_id"], members["extra_data"]
-    assert applied(callbacks, json.dumps(members).encode()) == expected
-    assert applied(callbacks, json.dumps({**members, "amount": 100}).encode()) == expected
-    assert applied(callbacks, json.dumps({**members, "amount": 100.0}).encode()) == expected
+    assert applied(SIGNER_A, callbacks, json.dumps(members).encode(), SECRET) == expected
+    assert applied(SIGNER_A, callbacks, json.dumps({**members, "amount": 100}).encode(), SECRET) == expected
+    assert applied(SIGNER_A, callbacks, json.dumps({**members, "amount": 100.0}).encode(), SECRET) == expected

@@ -14,8 +14,8 @@ from domain.events import Kind
 from domain.money import Money
 from domain.outcomes import Approved, Category, Declined, NotReceived, OutcomeUnknownError
 from gateways.gateway_b import GatewayBCallbacks, callback_key
-from gateways.port import Gateway, Order, SignatureInvalidError, WebhookPayload
-from tests.gateways.callback_signers import applied
+from gateways.port import Gateway, OperationFacts, Order, SignatureInvalidError, WebhookPayload
+from tests.gateways.callback_signers import SIGNER_B, applied, verified
 from tests.gateways.peer import Peer, answers
 from tests.gateways.subjects import GATEWAY_B
 
@@ -30,7 +30,16 @@ def gateway(peer: Peer) -> Iterator[Gateway]:
     made.close()
 
 
-@pytest.mark.parametrize(("kind", "path"), [(Kind.DEPOSIT, "deposit"), (Kind.WITHDRAWAL, "withdraw")])
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        (Kind.DEPOSIT, "deposit"),
+        (Kind.WITHDRAWAL, "withdraw"),
+        (Kind.REFUND, "refund"),
+        (Kind.CAPTURE, "capture"),
+        (Kind.VOID, "void"),
+    ],
+)
 def test_the_form_of_a_submission(
     gateway: Gateway, peer: Peer, order: Callable[..., Order], kind: Kind, path: str
 ) -> None:
@@ -58,6 +67,18 @@ def test_the_form_of_a_lookup(gateway: Gateway, peer: Peer, order: Callable[...,
     assert (request.method, request.path) == ("GET", f"/gatewayB/status?reference={payment.transaction_id}")
     assert request.body == b""
     assert request.headers["cache-control"] == "no-store", "an old not_found would be a second payment"
+
+
+def test_what_only_some_orders_send(gateway: Gateway, peer: Peer, order: Callable[..., Order]) -> None:
+    """Manual capture, the provider's id of the parent, and where the customer returns to."""
+    peer.behave = answers(200, GATEWAY_B.response_body("success", None, "B-1"), XML)
+    gateway.submit(replace(order(), manual_capture=True, return_url="https://shop.example/?a=1&b=2"))
+    gateway.submit(replace(order(kind=Kind.REFUND), parent_id="0190", parent_reference="B-7"))
+    held, refund = (request.body for request in peer.requests)
+    assert held.endswith(
+        b"</customer><capture>false</capture><return_url>https://shop.example/?a=1&amp;b=2</return_url></request>"
+    )
+    assert refund.endswith(b"</customer><original>B-7</original></request>")
 
 
 def test_nothing_in_a_text_becomes_markup(gateway: Gateway, peer: Peer) -> None:
@@ -139,9 +160,10 @@ def test_odd_parameters_of_a_content_type(
 def test_facts(gateway: Gateway) -> None:
     """The gateway's facts: no idempotency keys, so no time for which they are remembered."""
     assert gateway.currencies == {"USD", "EUR"}
-    assert not gateway.honours_keys
-    assert gateway.idempotency_window_s == 0
-    assert gateway.looks_up
+    assert dict(gateway.operations) == dict.fromkeys(Kind, OperationFacts())
+    assert gateway.holds
+    assert gateway.reference_form is not None
+    assert gateway.reference_form.fullmatch("B-1")
 
 
 # --- callbacks ---
@@ -162,14 +184,14 @@ def verify(signature: str) -> str:
         "x-gateway-timestamp": "1700000000",
         "x-gateway-signature": signature,
     }
-    return GatewayBCallbacks([callback_key(SECRET)]).verify(headers, BODY, AT)
+    return verified(GatewayBCallbacks([callback_key(SECRET)]), headers, BODY, AT)
 
 
 def test_the_form_of_a_callback() -> None:
     """Headers and body in the provider's documented form are read. Other members are ignored."""
     assert verify(f"sha256={SIGNATURE}") == "evt_1"
     failed = Declined("declined", None, "The gateway reported that it failed.")
-    assert applied(GatewayBCallbacks([callback_key(SECRET)]), BODY) == WebhookPayload(
+    assert applied(SIGNER_B, GatewayBCallbacks([callback_key(SECRET)]), BODY, SECRET) == WebhookPayload(
         "r-1", "B-1", Money(10_000, "USD"), failed
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -13,10 +13,32 @@ from hypothesis import strategies as st
 
 from domain.cards import holds_card, masked
 from domain.gateway_report import TEXT_MAX
-from domain.outcomes import Approved, Category, Declined, GatewayError, NotReceived, NotSentError, OutcomeUnknownError
+from domain.money import Money
+from domain.outcomes import (
+    Approved,
+    Authorization,
+    Category,
+    Declined,
+    GatewayError,
+    NotReceived,
+    NotSentError,
+    Outcome,
+    OutcomeUnknownError,
+)
 from gateways.masking import MaskedGateway, kept
-from gateways.port import Order, UnusablePayload, WebhookPayload
-from tests.gateways.callback_signers import MEMBERS, Signer
+from gateways.port import (
+    Acceptance,
+    Callbacks,
+    Notice,
+    Order,
+    RawMembers,
+    SignatureInvalidError,
+    UnusablePayload,
+    WebhookPayload,
+)
+from tests.gateway_facts import SameForAll
+from tests.gateways.callback_signers import MEMBERS, Signer, read_signed
+from tests.gateways.callback_signers import verified as event_id_of
 from tests.gateways.contract import Call, Fixture, Orders, by_submit_and_lookup
 from tests.gateways.subjects import GATEWAY_A, SUBJECTS, Subject
 
@@ -25,25 +47,24 @@ OTHER, OTHER_MASKED = "4111-1199-9999-1116", "4111-11**-****-1116"
 NOW = datetime.fromtimestamp(1_700_000_000, UTC)
 
 
-class FixedGateway:
+class FixedGateway(SameForAll):
     """A gateway with a fixed answer or error."""
 
     name, currencies = "inner", frozenset({"USD"})
-    honours_keys = looks_up = True
-    idempotency_window_s = 60.0
-    callbacks = None
+    callbacks: Callbacks | None = None
 
-    def __init__(self, answer: Approved | Declined | NotReceived | GatewayError) -> None:
+    def __init__(self, answer: Outcome | NotReceived | GatewayError, form: str | None = None) -> None:
         self.answer = answer
+        self.reference_form = None if form is None else re.compile(form)
         self.closed = False
 
-    def submit(self, _order: Order) -> Approved | Declined:
+    def submit(self, _order: Order) -> Outcome:
         """Return the answer."""
         outcome = self.lookup(_order)
         assert not isinstance(outcome, NotReceived)
         return outcome
 
-    def lookup(self, _order: Order) -> Approved | Declined | NotReceived:
+    def lookup(self, _order: Order) -> Outcome | NotReceived:
         """Return the answer."""
         if isinstance(self.answer, GatewayError):
             raise self.answer
@@ -75,11 +96,10 @@ def test_a_reference_that_reads_as_a_card_number(fixture: Fixture, order: Orders
             Declined(f"c{MASKED}", Category.SOFT, f"No: {OTHER_MASKED}.", MASKED),
         ),
         (Declined("declined", None, "No."), Declined("declined", None, "No.")),
+        (Authorization(CARD), Authorization(MASKED)),
     ],
 )
-def test_every_text_of_an_outcome_is_masked(
-    order: Orders, call: Call, given: Approved | Declined, expected: object
-) -> None:
+def test_every_text_of_an_outcome_is_masked(order: Orders, call: Call, given: Outcome, expected: object) -> None:
     """Card numbers are masked in every text of an outcome."""
     assert call(MaskedGateway(FixedGateway(given), []), order()) == expected
 
@@ -117,7 +137,7 @@ def verified(subject: Subject, event_id: str, live: tuple[int, int], signed_by: 
     assert gateway.callbacks is not None
     headers = signer.headers(signer.secrets[signed_by], event_id, "1700000000", b"body")
     try:
-        return gateway.callbacks.verify(headers, b"body", NOW)
+        return event_id_of(gateway.callbacks, headers, b"body", NOW)
     finally:
         gateway.close()
 
@@ -144,7 +164,8 @@ def test_members_of_a_callback_are_masked(subject: Subject) -> None:
     assert subject.signer is not None
     gateway = subject.gateway("http://127.0.0.1:9/", secrets=subject.signer.secrets)
     assert gateway.callbacks is not None
-    payload = gateway.callbacks.read(subject.signer.body({**MEMBERS, "gateway_reference": CARD, "reference": OTHER}))
+    body = subject.signer.body({**MEMBERS, "gateway_reference": CARD, "reference": OTHER})
+    payload = read_signed(subject.signer, gateway.callbacks, body)
     assert isinstance(payload, WebhookPayload)
     assert payload.reference == OTHER_MASKED
     assert re.fullmatch(rf"{re.escape(MASKED)}~[a-p]{{16}}", payload.gateway_reference)
@@ -152,7 +173,7 @@ def test_members_of_a_callback_are_masked(subject: Subject) -> None:
     assert payload.money.text == MEMBERS["amount"]
     assert payload.raw.reference == OTHER_MASKED
     assert payload.raw.gateway_reference == payload.gateway_reference
-    unusable = gateway.callbacks.read(f'{{"card": {CARD}'.encode())
+    unusable = read_signed(subject.signer, gateway.callbacks, f'{{"card": {CARD}'.encode())
     assert isinstance(unusable, UnusablePayload)
     assert CARD not in unusable.problem
     gateway.close()
@@ -171,7 +192,8 @@ def test_members_of_an_unusable_callback_are_masked(subject: Subject, member: st
         f"{' ' * (TEXT_MAX - 16)}{CARD}1111",
         f"a \0{CARD}",
     ):
-        shown = gateway.callbacks.read(subject.signer.body({**MEMBERS, "status": "odd", member: value}))
+        body = subject.signer.body({**MEMBERS, "status": "odd", member: value})
+        shown = read_signed(subject.signer, gateway.callbacks, body)
         assert isinstance(shown, UnusablePayload)
         assert CARD not in repr(shown)
         for text in shown.raw:
@@ -197,6 +219,57 @@ def test_masked_references_stay_distinct(order: Orders) -> None:
     assert reference_of(alike[0], [new]) != one
     assert reference_of(alike[0], []) == masked(alike[0])
     assert reference_of("A-1", [old]) == "A-1"
+
+
+@by_submit_and_lookup
+def test_a_reference_of_the_declared_form_is_whole(order: Orders, call: Call) -> None:
+    """It must be sent back to the provider. Others, and all other texts, are masked as usual."""
+    form = "[0-9]{16}"
+    told = Declined(f"c{CARD}", None, CARD, CARD)
+    shown = call(MaskedGateway(FixedGateway(told, form), []), order())
+    assert shown == Declined(f"c{MASKED}", None, MASKED, CARD)
+    assert call(MaskedGateway(FixedGateway(Approved(CARD, final=True), form), []), order()) == Approved(
+        CARD, final=True
+    )
+    assert call(MaskedGateway(FixedGateway(Authorization(f"x{CARD}"), form), []), order()) == Authorization(
+        f"x{MASKED}"
+    )
+
+
+class FixedCallbacks:
+    """Callbacks with fixed notices, and an answer of their own."""
+
+    acceptance = Acceptance(202, "text/plain", b"[accepted]")
+
+    def __init__(self, *notices: Notice) -> None:
+        self._notices = notices
+
+    def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Notice]:  # noqa: ARG002  # the port's names
+        """Return the notices."""
+        if body != b"signed":
+            raise SignatureInvalidError(f"no signature of {CARD}")
+        return self._notices
+
+
+def test_every_notice_of_a_callback_is_masked() -> None:
+    """Each has its own event id, its body without card numbers, and a reference of the declared form as it is."""
+    money = Money(1, "USD")
+    raw = RawMembers("r-1", CARD, "completed", "0.01", "USD")
+    payload = WebhookPayload("r-1", CARD, money, Approved(CARD, final=True), raw)
+    gateway = FixedGateway(NotReceived(), "[0-9]{16}")
+    gateway.callbacks = FixedCallbacks(
+        Notice("evt-1", b"one", payload), Notice(CARD, CARD.encode(), UnusablePayload(f"it has {CARD}", CARD, raw))
+    )
+    callbacks = MaskedGateway(gateway, [b"k" * 32]).callbacks
+    assert callbacks is not None
+    assert callbacks.acceptance == Acceptance(202, "text/plain", b"[accepted]")
+    first, second = callbacks.read({}, b"signed", NOW)
+    assert first == Notice("evt-1", b"one", payload)
+    assert second.event_id.startswith("coded-")
+    assert second.body == MASKED.encode()
+    assert second.payload == UnusablePayload(f"it has {MASKED}", MASKED, raw)
+    with pytest.raises(SignatureInvalidError, match=re.escape(f"no signature of {MASKED}")):
+        callbacks.read({}, b"other", NOW)
 
 
 def bodies() -> Iterator[tuple[str, bytes, bytes]]:

@@ -27,7 +27,7 @@ def test_tables_become_gateways_of_their_names() -> None:
     built = build_gateways(settings)
     assert list(built) == list(settings) == ["second", "first"]
     assert [each.name for each in built.values()] == ["second", "first"]
-    assert [each.idempotency_window_s for each in built.values()] == [86_400.0, 60.0]
+    assert [each.operations[Kind.DEPOSIT].key_window_s for each in built.values()] == [86_400.0, 60.0]
     assert all(isinstance(each, MaskedGateway) and isinstance(each.adapter, GatewayA) for each in built.values())
     for each in built.values():
         each.close()
@@ -60,7 +60,9 @@ def test_a_stray_value_is_refused() -> None:
 
 THIRD = '''
 """A third gateway."""
+from domain.events import Kind
 from domain.outcomes import Approved
+from gateways.port import OperationFacts
 
 OPTIONS = {"reference": "T-1"}
 
@@ -68,9 +70,9 @@ OPTIONS = {"reference": "T-1"}
 class Third:
     callbacks = None
     currencies = frozenset({"CHF"})
-    honours_keys = False
-    looks_up = True
-    idempotency_window_s = 0.0
+    operations = {Kind.DEPOSIT: OperationFacts()}
+    holds = False
+    reference_form = None
 
     def __init__(self, settings):
         self.name = settings.name
@@ -105,6 +107,34 @@ def test_one_file_and_one_table_add_a_gateway(third: str) -> None:
     built = build_gateways(read_settings({"third": {"adapter": third, "url": "http://x/", "reference": "T-2"}}))
     order = Order("0190", Kind.DEPOSIT, Money(1, "CHF"), "1", {})
     assert built["third"].submit(order) == Approved("T-2", final=True)
+
+
+@pytest.mark.parametrize(
+    ("operations", "holds", "problem"),
+    [
+        ("{Kind.DEPOSIT: OperationFacts(0.0, LookupMeans.REPEAT)}", False, "a repeated deposit without a key"),
+        ("{Kind.REFUND: OperationFacts(60.0, not_found_after_s=61.0)}", False, "a refund that is not found yet"),
+        ("{Kind.DEPOSIT: OperationFacts()}", True, "it holds money that it cannot capture"),
+        ("{Kind.DEPOSIT: OperationFacts(), Kind.CAPTURE: OperationFacts()}", True, None),
+    ],
+)
+def test_an_adapter_that_contradicts_itself_is_refused(
+    tmp_path: Path,
+    third: str,
+    operations: str,
+    holds: bool,
+    problem: str | None,
+) -> None:
+    """What would put money at risk is found before anything is sent."""
+    text = THIRD.replace("{Kind.DEPOSIT: OperationFacts()}", operations).replace("holds = False", f"holds = {holds}")
+    text = text.replace("import OperationFacts", "import LookupMeans, OperationFacts")
+    (tmp_path / f"{third}.py").write_text(text, "utf-8")
+    settings = read_settings({"x": {"adapter": third, "url": "http://x/"}})
+    if problem is None:
+        build_gateways(settings)
+        return
+    with pytest.raises(GatewaySettingsError, match=f"^gateway 'x': the adapter 'gateway_third' is wrong: {problem}"):
+        build_gateways(settings)
 
 
 def test_a_key_window_of_zero_is_refused() -> None:

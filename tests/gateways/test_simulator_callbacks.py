@@ -12,7 +12,7 @@ from domain.events import Kind
 from domain.outcomes import Approved, Declined
 from gateways.development import CALLBACK_SECRET
 from gateways.port import SignatureInvalidError, WebhookPayload
-from tests.gateways.callback_signers import applied
+from tests.gateways.callback_signers import applied, verified
 from tests.gateways.contract import Orders
 from tests.gateways.peer import Behave, Peer, answers
 from tests.gateways.simulator_process import Simulator, callbacks_of, wait_until
@@ -23,7 +23,7 @@ by_dialect = pytest.mark.parametrize(("path", "subject"), DIALECTS.items(), ids=
 
 
 @by_dialect
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", [Kind.DEPOSIT, Kind.WITHDRAWAL])
 @pytest.mark.parametrize(
     ("minor", "completed", "times"), [(3, True, 1), (4, False, 1), (12, True, 1), (13, True, 3)], ids=str
 )
@@ -54,9 +54,10 @@ def test_callbacks_of_the_simulator(  # noqa: PLR0917 (fixtures)
     )
     event_ids = set()
     for callback in callbacks_of(service, payment):
-        event_ids.add(gateway.callbacks.verify(callback.headers, callback.body, datetime.now(UTC)))
+        event_ids.add(verified(gateway.callbacks, callback.headers, callback.body, datetime.now(UTC)))
         expected = WebhookPayload(payment.transaction_id, answer.reference, payment.money, outcome)
-        assert applied(gateway.callbacks, callback.body) == expected
+        assert subject.signer is not None
+        assert applied(subject.signer, gateway.callbacks, callback.body, CALLBACK_SECRET) == expected
     assert len(event_ids) == 1
 
 
@@ -84,7 +85,7 @@ def test_callbacks_while_secrets_are_changed(  # noqa: PLR0917 (fixtures)
     only_newest.close()
     [callback] = callbacks_of(service, payment)
     assert both.callbacks is not None
-    assert both.callbacks.verify(callback.headers, callback.body, datetime.now(UTC))
+    assert verified(both.callbacks, callback.headers, callback.body, datetime.now(UTC))
     assert only_newest.callbacks is not None
     with pytest.raises(SignatureInvalidError):
-        only_newest.callbacks.verify(callback.headers, callback.body, datetime.now(UTC))
+        verified(only_newest.callbacks, callback.headers, callback.body, datetime.now(UTC))

@@ -16,7 +16,8 @@ from domain.events import Kind
 from domain.money import Money
 from gateways.simulator.durable_lines import DurableLines
 from gateways.simulator.faults import FaultInjection, Faults
-from gateways.simulator.provider import PaymentRequest, Provider, Record
+from gateways.simulator.provider import Provider
+from gateways.simulator.records import PaymentRequest, Record
 from gateways.simulator.rows import Behaviour, TrueStatus
 
 

@@ -23,7 +23,7 @@ from domain.outcomes import (
     OutcomeUnknownError,
     Unknown,
 )
-from gateways.port import Order
+from gateways.port import LookupMeans, Order
 from store.port import Action, DeliveryCertainty
 from tests.actors.gateways.fixtures import work
 from tests.actors.support import SmallGateway
@@ -153,6 +153,63 @@ def test_without_lookups_what_may_be_forgotten_is_not_sent(gateway: SmallGateway
     assert isinstance(result, Unknown)
     assert healthy
     assert (gateway.calls, gateway.lookups) == ([], [])
+
+
+def test_where_repeating_is_the_lookup_it_is_sent_again_under_its_key(gateway: SmallGateway) -> None:
+    """A lookup is another sending within the window of the key. After it nothing is sent."""
+    item = work(action=Action.RESOLVE)
+    gateway.lookup_means = LookupMeans.REPEAT
+    assert result_without_call(gateway, item) is None
+    assert call_gateway(gateway, item, EPOCH) == (Approved(f"A-{item.work_id}", final=True), True)
+    assert (gateway.calls, gateway.lookups) == ([item.work_id], [])
+    result, healthy = call_gateway(gateway, item, LATE)
+    assert isinstance(result, Unknown)
+    assert healthy
+    assert (gateway.calls, gateway.lookups) == ([item.work_id], [])
+
+
+def test_an_order_carries_what_is_known_of_it_and_of_its_parent(gateway: SmallGateway) -> None:
+    """A child is sent with the gateway's own reference of its parent, and a deposit with how it is captured."""
+    orders: list[Order] = []
+    gateway.answer = lambda order: (orders.append(order), gateway.accept(order))[1]
+    item = work()
+    assert item.transaction is not None
+    child = replace(
+        item.transaction, kind=Kind.REFUND, parent_id="p-1", parent_reference="A-7", gateway_reference="A-8"
+    )
+    held = replace(item.transaction, manual_capture=True)
+    for transaction in (child, held):
+        call_gateway(gateway, replace(item, transaction=transaction), EPOCH)
+    assert [(order.kind, order.parent_id, order.parent_reference, order.gateway_reference) for order in orders] == [
+        (Kind.REFUND, "p-1", "A-7", "A-8"),
+        (Kind.DEPOSIT, None, None, None),
+    ]
+    assert [order.manual_capture for order in orders] == [False, True]
+    assert [order.key for order in orders] == [item.work_id] * 2
+
+
+@pytest.mark.parametrize(
+    ("action", "certainty", "result"),
+    [
+        (Action.SUBMIT, DeliveryCertainty.NOT_SENT, Unhandled),
+        (Action.SUBMIT, DeliveryCertainty.LEASE_LOST, Unknown),
+        (Action.SUBMIT, DeliveryCertainty.SENT, Unknown),
+        (Action.RESOLVE, DeliveryCertainty.SENT, Unknown),
+    ],
+)
+@pytest.mark.parametrize("change", ["kind", "holds"])
+def test_what_the_gateway_no_longer_supports_is_not_sent(
+    gateway: SmallGateway, change: str, action: Action, certainty: DeliveryCertainty, result: type
+) -> None:
+    """It is left to an operator if it was surely never sent, and unknown otherwise."""
+    item = work(action=action)
+    assert item.transaction is not None
+    if change == "kind":
+        gateway.supported = frozenset({Kind.WITHDRAWAL})
+    else:
+        gateway.holds = False
+        item = replace(item, transaction=replace(item.transaction, manual_capture=True))
+    assert isinstance(result_without_call(gateway, replace(item, certainty=certainty)), result)
 
 
 UNKNOWN_TYPES: list[dict[str, Any]] = [

@@ -12,19 +12,25 @@ from actors.gateways.retry_policy import DAY_S, ERROR_LENGTH_MAX, ERRORS_KEPT, R
 from actors.messages import CallResult, NotSent
 from actors.runtime.simulated import EPOCH
 from domain.account import Status
+from domain.events import Kind
+from gateways.port import OperationFacts
 from store.port import Action, CloseWork, DeliveryCertainty, MoveWork, WorkError, WorkState
 from tests.actors.gateways.policy_fixtures import (
     DEAD,
     DECLINED,
     FINAL,
     KEYS,
+    LEASE_LOST,
     NEVER,
     NO_KEYS,
+    NO_LOOKUPS,
+    NONE,
     NOT_SENT,
     NOT_TRIED,
     PARKED,
     PENDING,
     QUEUED,
+    REPEATS,
     RESOLVE,
     SENT,
     SUBMIT,
@@ -32,6 +38,7 @@ from tests.actors.gateways.policy_fixtures import (
     UNKNOWN,
     work,
 )
+from tests.gateway_facts import WINDOW_S
 
 # Action, attempts so far, result, policy -> next action, state, longest wait, attempts; None: closed.
 # A wait of an answered lookup is exact; one after a failure to send is anything up to the figure (full jitter).
@@ -62,14 +69,22 @@ CASES: Final[list[tuple[Action, int, CallResult, RetryPolicy, tuple[Action, Work
     (SUBMIT, 7, NOT_SENT, KEYS, (SUBMIT, DEAD, 100.0, 8)),
     (SUBMIT, 8, NOT_SENT, KEYS, (SUBMIT, PARKED, 100.0, 9)),
     (SUBMIT, 10_000, NOT_SENT, KEYS, (SUBMIT, PARKED, 100.0, 10_001)),
-    # may have acted: the same under the same key, else only a lookup may follow
+    # may have acted: a few times the same under the same key, then only a lookup may follow
     (SUBMIT, 0, UNKNOWN, KEYS, (SUBMIT, QUEUED, 0.2, 1)),
-    (SUBMIT, 3, UNKNOWN, KEYS, (SUBMIT, DEAD, 10.0, 4)),
+    (SUBMIT, 2, UNKNOWN, KEYS, (SUBMIT, QUEUED, 0.8, 3)),
+    (SUBMIT, 3, UNKNOWN, KEYS, (RESOLVE, QUEUED, 5.0, 0)),
+    (SUBMIT, 8, UNKNOWN, KEYS, (RESOLVE, QUEUED, 5.0, 0)),
+    (SUBMIT, 3, UNKNOWN, REPEATS, (RESOLVE, QUEUED, 5.0, 0)),
+    # with keys and without any lookup: the same under the same key, as a dead letter
+    (SUBMIT, 3, UNKNOWN, NO_LOOKUPS, (SUBMIT, DEAD, 10.0, 4)),
+    # without keys only a lookup may follow
     (SUBMIT, 0, UNKNOWN, NO_KEYS, (RESOLVE, QUEUED, 5.0, 0)),
     (SUBMIT, 7, UNKNOWN, NO_KEYS, (RESOLVE, QUEUED, 5.0, 0)),
     # a lookup that failed is looked up again, and never gives up
     (RESOLVE, 0, NOT_SENT, KEYS, (RESOLVE, QUEUED, 30.0, 1)),
     (RESOLVE, 1, UNKNOWN, NO_KEYS, (RESOLVE, QUEUED, 120.0, 2)),
+    (RESOLVE, 0, UNKNOWN, KEYS, (RESOLVE, QUEUED, 30.0, 1)),
+    (RESOLVE, 2, UNKNOWN, KEYS, (RESOLVE, DEAD, DAY_S, 3)),
     (RESOLVE, 10_000, UNKNOWN, KEYS, (RESOLVE, DEAD, DAY_S, 10_001)),
     # not tried: as it was, at once, and no attempt
     (SUBMIT, 0, NOT_TRIED, NO_KEYS, (SUBMIT, QUEUED, 0.0, 0)),
@@ -103,6 +118,72 @@ def test_every_case_of_the_table(
     assert (step.action, step.state, step.attempts) == (next_action, state, next_attempts)
     spread = next_action is SUBMIT and wait_s > 0
     assert step.delay_s == pytest.approx(wait_s * (chance if spread else 1.0))
+
+
+@pytest.mark.parametrize(
+    ("certainty", "status", "attempts", "looked_up"),
+    [
+        (NONE, Status.PENDING, 3, False),
+        (NONE, Status.PENDING, 50, False),
+        (NONE, Status.UNKNOWN, 2, False),
+        (NONE, Status.UNKNOWN, 3, True),
+        (LEASE_LOST, Status.PENDING, 3, True),
+        (SENT, Status.UNKNOWN, 2, False),
+        (SENT, Status.UNKNOWN, 3, True),
+        (SENT, Status.UNKNOWN, 50, True),
+    ],
+)
+@pytest.mark.parametrize("result", [NOT_SENT])
+def test_with_keys_a_doubt_is_looked_up_after_the_retries(
+    result: CallResult, certainty: DeliveryCertainty, status: Status, attempts: int, *, looked_up: bool
+) -> None:
+    """What was surely never sent goes on as a dead letter. What may have arrived is looked up, however it fails."""
+    item = work(SUBMIT, attempts, certainty=certainty)
+    step = next_step(item, result, KEYS, now=EPOCH, chance=0.5, status=status)
+    assert isinstance(step, MoveWork)
+    assert step.action is (RESOLVE if looked_up else SUBMIT)
+    assert not looked_up or (step.state, step.delay_s, step.attempts, step.certainty) == (QUEUED, 5.0, 0, SENT)
+
+
+def test_with_keys_only_never_received_leads_back_to_a_sending() -> None:
+    """A provider that stays silent gets a first sending, ``max_retries`` more, and then lookups, however long."""
+    item, actions = work(status=Status.UNKNOWN), []
+    for _ in range(12):
+        step = next_step(item, UNKNOWN, KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN)
+        assert isinstance(step, MoveWork)
+        actions.append(step.action)
+        item = replace(item, action=step.action, attempts=step.attempts, certainty=step.certainty)
+    assert actions == [SUBMIT] * 3 + [RESOLVE] * 9
+    again = next_step(item, NEVER, KEYS, now=EPOCH, chance=0.5, status=Status.UNKNOWN)
+    assert isinstance(again, MoveWork)
+    assert (again.action, again.attempts, again.delay_s) == (SUBMIT, 0, 0.0)
+
+
+def test_the_guarantees_are_those_of_the_kind_of_work() -> None:
+    """A refund without keys is looked up, where a deposit of the same gateway is sent again under its key."""
+    facts = {Kind.DEPOSIT: OperationFacts(key_window_s=WINDOW_S), Kind.REFUND: OperationFacts(not_found_after_s=90.0)}
+    policy = replace(KEYS, operations=facts, settle_s=65.0)
+    deposit, refund = work(), work(event_type="RefundReceived")
+    capture = work(event_type="CaptureReceived")
+    for item, action in ((deposit, SUBMIT), (refund, RESOLVE), (capture, RESOLVE)):
+        step = next_step(item, UNKNOWN, policy, now=EPOCH, chance=0.5, status=Status.UNKNOWN)
+        assert isinstance(step, MoveWork)
+        assert step.action is action
+    assert [policy.settles_after_s(item) for item in (deposit, refund, capture)] == [65.0, 90.0, 65.0]
+    assert [policy.records_first(item) for item in (deposit, refund, capture)] == [False, True, False]
+
+
+@pytest.mark.parametrize("status", [Status.PROCESSED, Status.AUTHORIZED])
+@pytest.mark.parametrize("result", [NEVER, NOT_SENT, UNKNOWN])
+@pytest.mark.parametrize("policy", [KEYS, NO_KEYS, NO_LOOKUPS, REPEATS])
+@pytest.mark.parametrize("action", [SUBMIT, RESOLVE])
+def test_what_was_accepted_already_is_only_looked_up(
+    action: Action, policy: RetryPolicy, result: CallResult, status: Status
+) -> None:
+    """Whatever a call of it results in, nothing is sent again after the gateway accepted it."""
+    step = next_step(work(action, 0), result, policy, now=EPOCH, chance=0.5, status=status)
+    assert isinstance(step, MoveWork)
+    assert step.action is RESOLVE
 
 
 def test_what_is_processed_already_is_never_sent_again() -> None:

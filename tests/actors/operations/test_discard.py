@@ -22,6 +22,7 @@ from store.port import Action, DeadLetterFilter, DeliveryCertainty
 from store.sqlite.adapter import SqliteStore
 from tests.actors.customer.fixtures import KEYLESS, POLICY, Customers, answer
 from tests.actors.support import GATEWAY, OWNER, TroubledStore, stream
+from tests.gateway_facts import operations_with
 
 UNCERTAIN = CommitUncertainError("cut")
 AWAY = StoreUnavailableError("away")
@@ -94,6 +95,8 @@ class Case:
     status: Status
 
 
+NO_LOOKUPS = replace(POLICY, operations=operations_with(keys=True, looks_up=False))
+"""With lookups, work that may have been sent is looked up, and is no dead letter so soon."""
 CASES = [Case(*values) for values in product([True, False], DeliveryCertainty, Action, Status)]
 SURELY_NEVER_SENT = [
     Case(keys, certainty, Action.SUBMIT, Status.PENDING)
@@ -212,8 +215,11 @@ def test_without_keys_a_submission_that_was_refused_may_be_discarded(keyless: Cu
     assert failures(keyless) == ["discarded"]
 
 
-def test_with_keys_what_was_ever_unknown_may_not_be_discarded(customers: Customers) -> None:
+def test_with_keys_what_was_ever_unknown_may_not_be_discarded(
+    runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore
+) -> None:
     """Refusals of the newest attempts prove nothing about the first one."""
+    customers = Customers(runtime, store, real_store, policy=NO_LOOKUPS)
     item = customers.deposited()
     customers.report(item, Unknown("timeout"))
     customers.run()
@@ -228,8 +234,11 @@ def test_with_keys_what_was_ever_unknown_may_not_be_discarded(customers: Custome
     assert refusal(request) == "not-discardable"
 
 
-def test_with_keys_work_of_a_dead_process_may_not_be_discarded(customers: Customers) -> None:
+def test_with_keys_work_of_a_dead_process_may_not_be_discarded(
+    runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore
+) -> None:
     """That process may have sent it: with keys nothing is recorded before a sending."""
+    customers = Customers(runtime, store, real_store, policy=NO_LOOKUPS)
     customers.deposited()
     customers.real.retire_owner(OWNER, unsent=False)
     customers.real.register_owner(OWNER)

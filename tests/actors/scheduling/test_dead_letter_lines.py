@@ -37,7 +37,7 @@ def letters(customers: Customers) -> list[tuple[str, WorkState]]:
         (POLICY.max_retries, NotTried("the breaker opened"), []),
         (POLICY.max_retries, Approved("A-1", final=True), []),
         (POLICY.max_retries, Approved("A-1", final=False), []),
-        (LAST, Unknown("timeout"), [WorkState.DEAD]),
+        (LAST, Unknown("timeout"), []),
     ],
 )
 def test_a_dead_letter_is_reported(

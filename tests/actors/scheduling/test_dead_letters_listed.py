@@ -102,7 +102,7 @@ def test_work_that_is_only_looked_up_once_a_day_is_listed(service: Service) -> N
     service.gateway.looks_up = False
     order(service, "closed")
     service.send()
-    run(service, HOUR_S)
+    run(service, 8 * HOUR_S)  # the schedule of lookups is over then
     (letter,) = service.real.dead_letters("main", EVERYTHING, before=None, limit=10)
     assert letter.state is WorkState.DEAD
     assert service.heard.dead_letters[-1] == (letter.item.work_id, WorkState.DEAD)
