@@ -82,6 +82,11 @@ _TRACEPARENT: Final = {
     "description": "The W3C trace context, stored with the events. It is ignored when it is malformed.",
 }
 
+_RETRY_AFTER: Final = {
+    "schema": {"type": "integer", "minimum": 0},
+    "description": "Seconds to wait before you send the request again.",
+}
+
 
 def build(routes: Iterable[tuple[str, Documented]], *, needs_keys: bool) -> bytes:
     """The document of ``routes`` (path templates and their resources) as JSON; ``needs_keys``: with API keys."""
@@ -97,13 +102,7 @@ def build(routes: Iterable[tuple[str, Documented]], *, needs_keys: bool) -> byte
         REQUEST_ID_HEADER,
         {"schema": {"type": "string"}, "description": "The id of the request: yours, or a generated one."},
     )
-    spec.components.header(
-        "Retry-After",
-        {
-            "schema": {"type": "integer", "minimum": 0},
-            "description": "Seconds to wait before you send the request again.",
-        },
-    )
+    spec.components.header("Retry-After", _RETRY_AFTER)
     spec.components.header(
         "WWW-Authenticate", {"schema": {"type": "string"}, "description": "The authentication that is required."}
     )
@@ -189,11 +188,13 @@ def _responses(it: Operation) -> dict[str, Any]:
 
 
 def _problem_response(problems: list[ProblemType]) -> dict[str, Any]:
-    headers = {REQUEST_ID_HEADER: REQUEST_ID_HEADER}
+    headers: dict[str, object] = {REQUEST_ID_HEADER: REQUEST_ID_HEADER}
     if problems[0].status in {401, 403}:
         headers["WWW-Authenticate"] = "WWW-Authenticate"
-    if problems[0].status == 503 or IDEMPOTENCY_KEY_IN_FLIGHT in problems:
+    if problems[0].status == 503 or problems == [IDEMPOTENCY_KEY_IN_FLIGHT]:
         headers["Retry-After"] = "Retry-After"
+    elif IDEMPOTENCY_KEY_IN_FLIGHT in problems:  # the other problems do not have it
+        headers["Retry-After"] = {**_RETRY_AFTER, "required": False}
     return {
         "description": "; ".join(f"`{it.name}`: {it.title}" for it in problems),
         "headers": headers,

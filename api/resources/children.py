@@ -105,9 +105,9 @@ class CapturesResource(_ChildResource):
             tag="Commands",
             summary="Capture an authorized deposit",
             description="Takes the money that the gateway holds. A smaller `amount` releases the rest. When the "
-            "capture completes, the deposit is `completed` with its `captured_amount`. One capture or void of a deposit is "
-            "possible at a time, and one in all that does not fail: others get 409 `not-possible-now`. The body may be "
-            f"empty.\n\n{AFTERWARDS}",
+            "capture completes, the deposit is `completed` with its `captured_amount`. One capture or void of a "
+            "deposit is possible at a time, and one in all that does not fail: others get 409 `not-possible-now`. The "
+            f"body may be empty.\n\n{AFTERWARDS}",
             body=CaptureSchema,
             body_examples={"a part": {"amount": "60.00"}, "all": {}},
             body_is_optional=True,

@@ -91,7 +91,9 @@ QUERIES: Final[Mapping[str, str]] = {
 """Unknown query fields, and their names in the answer."""
 
 QUERY_VALUES: Final = ("", "%00", "%FF", "%D9%A3", "%20", "a%0Ab", DIGITS, "%ED%A0%80", "+1", "1+", "1%2C2", "(null)")
-"""Values that no parameter accepts."""
+"""Values that hardly any parameter accepts."""
+VISIBLE: Final = ("1%2C2", "(null)")
+"""Those of them that are visible ASCII characters, and short."""
 
 IDS: Final[Mapping[str, str]] = {
     "unknown": "unknown",

@@ -1,7 +1,7 @@
 """A real service behind the API: actors in threads on a real SQLite store, and providers that answer at once.
 
-gatewayA accepts everything. An amount whose minor units end in 03 stays open until a callback. gatewayB cannot be
-reached.
+gatewayA accepts everything, and holds the money of deposits with manual capture. An amount whose minor units end in 03
+stays open until a callback. gatewayB cannot be reached.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from domain.account import Status
 from domain.commands import Receive
 from domain.events import Kind
 from domain.money import Money
-from domain.outcomes import Approved, NotSentError, Outcome
+from domain.outcomes import Approved, Authorization, NotSentError, Outcome
 from gateways.port import Gateway, Order
 from gateways.registry import build_gateways, read_settings
 from gateways.settings import GatewaySettings
@@ -178,6 +178,8 @@ def _gateways() -> dict[str, tuple[Gateway, GatewaySettings]]:
 
 
 def _approve(order: Order) -> Outcome:
+    if order.manual_capture:
+        return Authorization(f"A-{order.transaction_id}")
     return Approved(f"A-{order.transaction_id}", final=order.money.minor % 100 != _ENDS_LATER)
 
 

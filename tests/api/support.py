@@ -111,9 +111,10 @@ class Api:
 
     def order(self, path: str, order: object, *, key: str | None = None) -> falcon.testing.Result:
         """POST ``order`` as JSON under an idempotency key; an ellipsis means no body."""
+        headers = {} if key is None else {"Idempotency-Key": key}
         if order is ...:
-            return self.request("POST", path)
-        headers = {"Content-Type": "application/json", **({} if key is None else {"Idempotency-Key": key})}
+            return self.request("POST", path, headers=headers)
+        headers["Content-Type"] = "application/json"
         return self.request("POST", path, body=json.dumps(order), headers=headers)
 
     def _conforms(self, operation: dict[str, Any], result: falcon.testing.Result) -> None:

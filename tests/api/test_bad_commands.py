@@ -31,6 +31,7 @@ WRONG: dict[str, list[object]] = {
         *({"order": f"a{c}b"} for c in "\u0000\u0001\t\n\r\u001f\u007f\u0080\u009f\ud800\udfff"),
         *({f"a{c}b": "x"} for c in "\u0000\n\u007f\ud800"),
     ],
+    "capture": [None, True, 1, "", "Manual", "manual ", "none", [], {}],
     **{name: ["x"] for name in ("Amount", "transaction_id", "status", "", " amount", "__proto__")},
 }
 """Values that are each wrong on their own. An ellipsis means that the field is missing."""
@@ -51,6 +52,13 @@ def test_one_wrong_field_is_named(api: Api, name: str, value: object) -> None:
     assert (result.status_code, result.json["type"]) == (400, "/problems/invalid-request")
     assert list(result.json["errors"]) == [name]
     assert all(isinstance(message, str) and message for message in result.json["errors"][name])
+
+
+@pytest.mark.parametrize("capture", ["manual", "automatic"])
+def test_a_withdrawal_has_no_capture(api: Api, capture: str) -> None:
+    """The field of deposits is unknown to withdrawals."""
+    result = api.withdraw(capture=capture)
+    assert (result.status_code, result.json["errors"]) == (400, {"capture": ["Unknown field."]})
 
 
 @pytest.mark.parametrize(

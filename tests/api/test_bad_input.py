@@ -21,12 +21,19 @@ WITH_BODY = [route for route in ROUTES if route.body is not None]
 WITHOUT_CALLBACKS = [route for route in ROUTES if route.template != "/v1/callbacks/{name}"]
 """Routes that refuse unknown queries. Callbacks accept any query, so that a genuine one is not lost."""
 FREE_TEXTS = {"reason", "evidence"}
+VISIBLE_TEXTS = {"gateway_reference", "correlation_id"}
+"""Parameters that may be any visible ASCII characters."""
 ANSWER_CHARACTERS_MAX = 10_000
 
 
 def is_right(name: str, kind: str) -> bool:
     """Whether a value that is wrong for nearly every field is valid for this one."""
     return (name == "details" and kind == "an object") or (name in FREE_TEXTS and kind == "another script's digit")
+
+
+def needs_body(route: Route) -> bool:
+    """Whether an empty body is refused."""
+    return bool(route.operation["requestBody"]["required"])
 
 
 @pytest.fixture
@@ -63,7 +70,8 @@ def send(
 def test_a_body_that_is_not_a_json_object(service: Api, live: Live, route: Route) -> None:
     """Only strict JSON is read, and only an object."""
     for body in bad.MALFORMED.values():
-        refused(send(service, live, route, body), 400, "malformed-body")
+        if body or needs_body(route):
+            refused(send(service, live, route, body), 400, "malformed-body")
 
 
 @pytest.mark.parametrize(
@@ -175,6 +183,8 @@ def test_an_unknown_query_field(service: Api, live: Live, route: Route) -> None:
 def test_an_invalid_parameter(service: Api, live: Live, route: Route, name: str) -> None:
     """An invalid parameter is named, and so is a repeated one."""
     for value in bad.QUERY_VALUES:
+        if name in VISIBLE_TEXTS and value in bad.VISIBLE:
+            continue
         result = send(service, live, route, query_string=f"{name}={value}")
         refused(result, 400, "invalid-request", name)
     refused(send(service, live, route, query_string=f"{name}=1&{name}=1"), 400, "invalid-request", name)

@@ -16,6 +16,7 @@ from actors.customer.idempotency import IdempotencyKey
 from api.callers import KnownKeys
 from api.keys import make_key
 from api.resources.events import Feed
+from domain.outcomes import Authorization
 from store.keys import ApiKey, Scope
 from store.port import GATEWAYS, StreamKey, WorkItem
 from tests.api.support import BODY, Api
@@ -44,6 +45,10 @@ CASES: Final = {
     "createWithdrawal": Case("POST", "/v1/withdrawal", {**BODY, "amount": 1}, 202, WRITE, is_owned=False),
     "getTransaction": Case("GET", "/v1/transactions/{done}", NOTHING, 200, READ),
     "listTransactions": Case("GET", "/v1/transactions", NOTHING, 200, READ, is_owned=False),
+    "createRefund": Case("POST", "/v1/transactions/{done}/refunds", {"amount": 1}, 202, WRITE),
+    "createCapture": Case("POST", "/v1/transactions/{held}/captures", {}, 202, WRITE),
+    "createVoid": Case("POST", "/v1/transactions/{held}/voids", NOTHING, 202, WRITE),
+    "listChildren": Case("GET", "/v1/transactions/{done}/children", NOTHING, 200, READ),
     "resolveTransaction": Case(
         "POST",
         "/v1/transactions/{open}/resolution",
@@ -79,7 +84,10 @@ OPEN: Final = {"receiveCallback", "getHealth", "getReadiness", "getOpenApi", "ge
 
 
 class Scenario:
-    """Merchant acme has a customer 12345 with a completed and a pending deposit, a dead letter and a review."""
+    """Merchant acme has a customer 12345 with a completed, a pending and an authorized deposit.
+
+    It also has a dead letter and a review.
+    """
 
     def __init__(self, world: World, api: Api, known: KnownKeys, feed: Feed) -> None:
         self.world, self.api, self._known, self.feed = world, api, known, feed
@@ -91,6 +99,8 @@ class Scenario:
         done, pending = (self.api.deposit().json["transaction_id"] for _ in range(2))
         self.ids = {"done": done, "open": pending}
         world.complete("12345", done, merchant="acme")
+        held = self.ids["held"] = self.api.deposit(capture="manual").json["transaction_id"]
+        world.settle("12345", held, Authorization("A-2"), merchant="acme")
         world.bury(pending, merchant="acme")
         world.complain("r1", pending, stream=StreamKey("acme", "12345"))
 
@@ -145,9 +155,10 @@ def scenario(guarded: tuple[World, Api], internals: tuple[KnownKeys, Feed]) -> S
 def unchanged(scenario: Scenario) -> Iterator[None]:
     """Check that the test changes nothing."""
     world = scenario.world
-    before = (len(world.calls), len(world.orders), len(world.modes), len(world.retried), len(world.discards))
+    lists = (world.calls, world.children, world.orders, world.modes, world.retried, world.discards)
+    before = [len(commands) for commands in lists]
     yield
-    assert before == (len(world.calls), len(world.orders), len(world.modes), len(world.retried), len(world.discards))
+    assert before == [len(commands) for commands in lists]
 
 
 def test_every_operation_is_tested(scenario: Scenario) -> None:
@@ -200,9 +211,10 @@ def test_resources_of_other_merchants_return_404(scenario: Scenario, name: str, 
     theirs = scenario.ask(case, scenario.keys["globex"])
     of_others = case._replace(path=case.path.replace("12345", "54321").replace("/r1/", "/r2/"))
     none = "019ab000-0000-7000-8000-ffffffffffff"
-    missing = scenario.ask(of_others, scenario.keys["globex"], done=none, open=none)
+    missing = scenario.ask(of_others, scenario.keys["globex"], done=none, open=none, held=none)
     assert theirs.status_code == missing.status_code == 404
     assert theirs.text == missing.text
+    assert scenario.world.children == []
     changing = ("x-request-id",)
     assert {k: v for k, v in theirs.headers.items() if k not in changing} == {
         k: v for k, v in missing.headers.items() if k not in changing

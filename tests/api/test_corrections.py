@@ -8,7 +8,7 @@ import pytest
 
 from actors.replies import NotStored, Uncertain
 from domain.account import Refused
-from domain.commands import Adjust, Resolve
+from domain.commands import Adjust, Resolution, Resolve
 from domain.money import Money
 from domain.outcomes import Unknown
 from store.port import StreamKey
@@ -41,6 +41,27 @@ def test_a_resolution_ends_the_transaction(
     assert (metadata.reason, metadata.evidence) == (WHY["reason"], WHY["evidence"])
     events = api.get("/v1/customers/12345/events").json["items"]
     assert (events[-1]["metadata"]["reason"], events[-1]["metadata"]["evidence"]) == (WHY["reason"], WHY["evidence"])
+
+
+def test_an_authorization_is_confirmed_by_an_operator(api: Api, world: World) -> None:
+    """A deposit with manual capture becomes authorized in place of completed."""
+    transaction_id = api.deposit(capture="manual").json["transaction_id"]
+    path = f"/v1/transactions/{transaction_id}/resolution"
+    refused = api.order(path, {"outcome": "completed", "version": 1, **WHY})
+    assert (refused.status_code, refused.json["type"]) == (409, "/problems/not-possible-now")
+    settled = api.order(path, {"outcome": "authorized", "version": 1, **WHY})
+    assert (settled.status_code, settled.json["status"]) == (200, "authorized")
+    assert settled.json["authorization_expires_at"] == "2026-11-29T12:00:00.000000Z"
+    assert [command.outcome for _, command, _, _ in world.orders if isinstance(command, Resolve)] == [
+        Resolution.COMPLETED,
+        Resolution.AUTHORIZED,
+    ]
+
+
+def test_other_transactions_cannot_become_authorized(api: Api, path: str) -> None:
+    """The outcome of a deposit with automatic capture is completed or failed."""
+    refused = api.order(path, {"outcome": "authorized", "version": 2, **WHY})
+    assert (refused.status_code, refused.json["type"]) == (409, "/problems/not-possible-now")
 
 
 def test_the_dead_letter_is_passed_with_the_command(api: Api, world: World) -> None:

@@ -42,6 +42,12 @@ def test_the_body_of_the_readme(api: Api, world: World) -> None:
         "details": {},
         "gateway_reference": None,
         "failure": None,
+        "parent_id": None,
+        "reason": None,
+        "captured_amount": None,
+        "refunded_amount": "0.00",
+        "refunding_amount": "0.00",
+        "authorization_expires_at": None,
         "attention": None,
         "version": 1,
         "created_at": "2026-11-22T12:00:00.123456Z",
@@ -108,6 +114,34 @@ def test_the_last_value_within_each_limit_is_accepted(api: Api, world: World, ch
     assert stream.id == expected["customer_id"]
     assert command.gateway == expected["gateway"]
     assert command.details == expected["details"]
+
+
+@pytest.mark.parametrize(
+    ("capture", "is_manual"), [({}, False), ({"capture": "automatic"}, False), ({"capture": "manual"}, True)]
+)
+def test_the_capture_of_a_deposit(api: Api, world: World, capture: dict[str, str], is_manual: bool) -> None:  # noqa: FBT001
+    """Capture is automatic unless the client asks for a manual one."""
+    assert api.deposit(**capture).status_code == 202
+    assert [command.manual_capture for _, command, _ in world.calls] == [is_manual]
+
+
+def test_a_gateway_that_cannot_hold_money(api: Api, world: World) -> None:
+    """A manual capture gets 422 there, and nothing reaches the actors. Other deposits are accepted."""
+    world.holds = False
+    refused = api.deposit(capture="manual")
+    assert (refused.status_code, refused.json["type"]) == (422, "/problems/not-supported")
+    assert "manual capture" in refused.json["detail"]
+    assert world.calls == []
+    assert api.deposit(capture="automatic").status_code == 202
+
+
+def test_a_gateway_that_cannot_carry_out_a_command(api: Api, world: World) -> None:
+    """A kind of command that the gateway cannot carry out gets 422, and nothing reaches the actors."""
+    world.unsupported = {("gatewayA", Kind.WITHDRAWAL)}
+    refused = api.withdraw()
+    assert (refused.status_code, refused.json["type"]) == (422, "/problems/not-supported")
+    assert world.calls == []
+    assert api.deposit().status_code == 202
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ NEARLY = st.fixed_dictionaries(
         "customer_id": st.from_regex(r"[A-Za-z0-9._:@-]{1,20}", fullmatch=True) | VALUES,
         "currency": st.sampled_from(["USD", "JPY", "KWD", "EUR", "SEK"]) | VALUES,
         "details": st.dictionaries(ANY_TEXT, ANY_TEXT, max_size=22) | VALUES,
+        "capture": st.sampled_from(["manual", "automatic"]) | VALUES,
     },
 )
 HEADERS = [
@@ -228,5 +229,5 @@ def test_any_request(route: Route, data: st.DataObject) -> None:
     assert result.status_code < 500
     assert len(result.text) < 10_000 or result.status_code < 400
     if result.status_code in (400, 404, 413, 415):  # the other statuses are replies of the actors
-        assert len(WORLD.calls) == before
+        assert (len(WORLD.calls), WORLD.children) == (before, [])
         assert (WORLD.orders, WORLD.modes, WORLD.retried, WORLD.discards) == ([], [], [], [])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from hashlib import sha256
 
+import orjson
 import pytest
 
 from actors.customer.command_operation import CommandOperation
@@ -48,6 +50,7 @@ def test_the_same_command_again_is_replayed(api: Api, world: World, path: str) -
         {"currency": "USD"},
         {"details": {}},
         {"details": {"a": "1", "b": "2"}},
+        {"capture": "automatic"},
     ],
 )
 def test_a_command_is_the_same_by_value(api: Api, again: dict[str, object]) -> None:
@@ -66,6 +69,7 @@ def test_a_command_is_the_same_by_value(api: Api, again: dict[str, object]) -> N
         {"gateway": "gatewayB"},
         {"customer_id": "12346"},
         {"details": {"a": "1"}},
+        {"capture": "manual"},
     ],
 )
 def test_another_command_under_the_same_key_is_refused(api: Api, world: World, other: dict[str, object]) -> None:
@@ -75,6 +79,15 @@ def test_another_command_under_the_same_key_is_refused(api: Api, world: World, o
     assert (reused.status_code, reused.json["type"]) == (422, "/problems/idempotency-key-reused")
     assert len(api.get("/v1/transactions").json["items"]) == 1 + world.given
     assert api.command("/v1/deposit", key="k-1").json["transaction_id"] == first.json["transaction_id"]
+
+
+def test_the_fingerprint_of_a_deposit_stays_what_it_was(api: Api, world: World) -> None:
+    """The claims that earlier versions stored stay valid: only a manual capture adds to the fingerprint."""
+    api.command("/v1/deposit", key="k-1", details={"order": "7"})
+    (claim,) = world.claims.values()
+    said = b'["12345","gatewayA",10000,"USD",{"order":"7"}]'
+    assert orjson.loads(claim.value)["fingerprint"] == sha256(said).hexdigest()
+    assert (claim.scope, claim.key) == ("idempotency:deposit:main", "k-1")
 
 
 def test_a_key_belongs_to_its_operation(api: Api) -> None:

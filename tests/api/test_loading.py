@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
 import api.routes  # noqa: F401  # it loads all schemas
+from api.schemas.children import CaptureSchema, RefundSchema, VoidSchema
 from api.schemas.common import OperatorCommandSchema, PageSchema
 from api.schemas.dead_letters import RetrySchema
 from api.schemas.loading import RequestSchema
-from api.schemas.transactions import CommandSchema
+from api.schemas.transactions import CommandSchema, DepositSchema
 from domain.strict_json import Duplicated
 from tests.effort import examples
 
@@ -37,6 +38,9 @@ texts = st.one_of(
             *("", " ", "gatewayA", "12345", ".", "..", "USD", "usd", "XXX", "100.00", "1e3", "completed", "failed"),
             *(
                 "auto",
+                "manual",
+                "automatic",
+                "authorized",
                 "open",
                 "waiting",
                 "parked",
@@ -110,18 +114,23 @@ def members(**anything: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, A
             "gateway": st.sampled_from(["gatewayA", "other"]),
             "customer_id": st.sampled_from(["12345", "a" * 128]),
         },
-        optional={"currency": st.sampled_from(["USD", "JPY"]), "details": st.sampled_from([{}, {"order": "7"}])},
+        optional={
+            "currency": st.sampled_from(["USD", "JPY"]),
+            "details": st.sampled_from([{}, {"order": "7"}]),
+            "capture": st.sampled_from(["manual", "automatic"]),
+        },
     )
     wrong = st.one_of([st.builds(lambda value, name=name: {name: value}, value) for name, value in anything.items()])
     return st.builds(lambda members, change: {**members, **change}, right, st.one_of(st.just({}), wrong))
 
 
 @examples(500)
-@given(members(**dict.fromkeys(CommandSchema().fields, values), other=values))
+@given(members(**dict.fromkeys(DepositSchema().fields, values), other=values))
 def test_commands(raw: dict[str, Any]) -> None:
     """A command with at most one wrong member is read as marshmallow does."""
-    instance = CommandSchema()
-    assert outcome(instance, CommandSchema.load, raw) == outcome(instance, Schema.load, raw)
+    for schema in (DepositSchema, CommandSchema):
+        instance = schema()
+        assert outcome(instance, schema.load, raw) == outcome(instance, Schema.load, raw)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +138,11 @@ def test_commands(raw: dict[str, Any]) -> None:
     [
         (CommandSchema, {"amount": 1, "gateway": "gatewayA", "customer_id": "1"}),
         (CommandSchema, {"amount": "1", "gateway": "a", "customer_id": "1", "currency": "USD", "details": {"a": "b"}}),
+        (DepositSchema, {"amount": 1, "gateway": "gatewayA", "customer_id": "1"}),
+        (DepositSchema, {"amount": 1, "gateway": "gatewayA", "customer_id": "1", "capture": "manual"}),
+        (VoidSchema, {}),
+        (CaptureSchema, {"amount": "1"}),
+        (RefundSchema, {"amount": 1, "reason": "a"}),
         (OperatorCommandSchema, {"reason": "a"}),
         (RetrySchema, {}),
         (PageSchema, {"limit": "7"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -25,6 +26,7 @@ from api.metrics.sampling import EVERY_S, Sampler
 from api.metrics.store import FRESH_S, StoreCollector
 from domain.account import Account, Transaction
 from domain.events import (
+    Authorized,
     BalanceAdjusted,
     Completed,
     Event,
@@ -45,7 +47,7 @@ from store.codec import Metadata
 from store.port import Action, Committed, Conflict, MoveWork, StreamKey, WorkItem, WorkState
 from store.queries import StoreStats, Unfinished
 from tests.api.support import BODY, Api
-from tests.api.world import START, World
+from tests.api.world import EXPIRES, START, World
 from tests.scraping import Samples, of, read
 
 A: Final = {"gateway": "gatewayA"}
@@ -165,6 +167,42 @@ def test_transactions_are_counted_by_status(served: Served) -> None:
     assert of(samples, "payments_post_to_final_seconds_bucket", type="withdrawal", status="failed", le="2.5", **A) == 1
     assert of(samples, "payments_post_to_final_seconds_bucket", type="withdrawal", status="failed", le="1.0", **A) == 0
     assert [of(samples, "payments_reviews_total", state=state) for state in ("opened", "closed")] == [1, 1]
+
+
+def test_an_authorization_is_timed_to_its_hold(served: Served) -> None:
+    """The duration of an authorized deposit ends with its hold: how long the client waits then is no measure.
+
+    Its children count by their own types. Only deposits have series for authorizations.
+    """
+    listener = MetricsListener(served.meters)
+    held, capture = (uuid7(START, number) for number in (1, 2))
+    deposit = Kind.DEPOSIT
+    recorded(
+        listener,
+        replace(received(deposit, held), manual_capture=True),
+        Authorized(deposit, held, "A-1", EXPIRES),
+        Received(Kind.CAPTURE, capture, "gatewayA", Money(60, "USD"), {}, parent_id=held, parent_reference="A-1"),
+        Processed(Kind.CAPTURE, capture, "A-2"),
+        Completed(Kind.CAPTURE, capture),
+        Completed(deposit, held, Money(60, "USD")),
+        transaction_id=held,
+    )
+    samples = served.scrape()
+
+    def count(kind: str, status: str) -> float | None:
+        return of(samples, "payments_transactions_total", type=kind, status=status, **A)
+
+    def timed(kind: str, status: str) -> float | None:
+        return of(samples, "payments_post_to_final_seconds_count", type=kind, status=status, **A)
+
+    assert [count("deposit", status) for status in ("pending", "authorized", "completed", "voided")] == [1, 1, 1, 0]
+    assert [count("capture", status) for status in ("pending", "completed")] == [1, 1]
+    assert [count(kind, "authorized") for kind in ("withdrawal", "refund", "capture", "void")] == [None] * 4
+    assert (timed("deposit", "authorized"), timed("deposit", "completed"), timed("capture", "completed")) == (
+        1,
+        None,
+        1,
+    )
 
 
 def test_other_notifications_of_the_actors(served: Served) -> None:

@@ -31,6 +31,8 @@ _PAGES: Final = {"cursor", "gateway"}
 _COMMANDS: Final = {"amount", "currency", "details", "gateway"}
 BEYOND_THE_DOCUMENT: Final[Mapping[str, set[str]]] = {
     "createDeposit": _COMMANDS,
+    "createRefund": {"amount"},
+    "createCapture": {"amount"},
     "createWithdrawal": _COMMANDS,
     "adjustBalance": {"amount", "currency"},
     "retryDeadLetters": {"gateway"},
@@ -49,8 +51,17 @@ HARD_TO_GUESS: Final = {
     "discardDeadLetter",
     "retryDeadLetter",
     "resolveTransaction",
+    "createRefund",
+    "createCapture",
+    "createVoid",
+    "listChildren",
 }
-"""Operations that cannot succeed here: they need a signature, a version, or an unchanged dead letter."""
+"""Operations that may not succeed here.
+
+They need a signature, a version, an unchanged dead letter, or a transaction with a certain status.
+"""
+REFUSALS: Final = {"insufficient-funds", "amount-too-large", "idempotency-key-reused"}
+"""Problems with the status 422 that valid data may lead to."""
 
 
 @schemathesis.check
@@ -66,7 +77,7 @@ def valid_data_is_refused_for_rules_beyond_the_document(
         assert problem["type"] == "/problems/position-unknown", problem
         return
     if response.status_code == 422:
-        assert problem["type"] in ("/problems/insufficient-funds", "/problems/idempotency-key-reused"), problem
+        assert problem["type"].removeprefix("/problems/") in REFUSALS, problem
         return
     operation_id = case.operation.definition.raw["operationId"]
     assert problem.get("errors"), problem

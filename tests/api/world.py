@@ -14,6 +14,7 @@ from typing import Any, Self
 from actors.customer.command_operation import CommandOperation
 from actors.customer.idempotency import IdempotencyKey, claim_of, replay
 from actors.operations.adjust import AdjustOperation
+from actors.operations.child import ChildOperation
 from actors.operations.close_review import CloseReviewOperation
 from actors.operations.discard import DiscardOperation
 from actors.operations.receive import ReceiveOperation
@@ -30,12 +31,22 @@ from actors.replies import (
     SignatureInvalid,
     Taken,
 )
-from domain.account import Account, Refused, Transaction
-from domain.commands import Adjust, CloseReview, Command, Discard, Receive, RecordOutcome, Resolve
+from domain.account import TRANSIENT_REFUSALS, Account, Refused, Transaction
+from domain.commands import (
+    Adjust,
+    CloseReview,
+    Command,
+    Discard,
+    Receive,
+    ReceiveChild,
+    RecordOutcome,
+    Resolution,
+    Resolve,
+)
 from domain.events import Kind, Recorded
 from domain.gateway_report import Expected, GatewayReport
 from domain.money import Money
-from domain.outcomes import Approved, Declined, Unknown
+from domain.outcomes import Approved, Authorization, Declined, Unknown
 from domain.state_machine import decide, evolve
 from store.codec import Metadata, encode
 from store.errors import StoreUnavailableError
@@ -66,6 +77,8 @@ from store.queries import (
     TransactionView,
 )
 
+EXPIRES = datetime(2026, 11, 29, 12, tzinfo=UTC)
+"""When every authorization ends."""
 START = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 CURRENCIES = {
     "gatewayA": frozenset({"USD", "EUR", "GBP", "JPY", "KWD"}),
@@ -82,6 +95,9 @@ class World:
     def reset(self) -> None:
         """Delete all data."""
         self.calls: list[tuple[StreamKey, Receive, Metadata]] = []
+        self.children: list[tuple[StreamKey, ReceiveChild, Metadata]] = []
+        self.unsupported: set[tuple[str, Kind]] = set()
+        self.holds = True
         self.reply: Reply | Exception | None = None
         self.not_ready: list[str] = []
         self.down = False
@@ -128,6 +144,10 @@ class World:
         """Execute the command, unless ``reply`` sets another answer."""
         match command:
             case ReceiveOperation():
+                self.calls.append((stream, command.command, command.metadata))
+                return self._receive(stream, command.command, command.metadata, command.idempotency_key)
+            case ChildOperation():
+                self.children.append((stream, command.command, command.metadata))
                 return self._receive(stream, command.command, command.metadata, command.idempotency_key)
             case DiscardOperation():
                 return self._discard(command.command, command.item, command.metadata)
@@ -139,8 +159,9 @@ class World:
                 return self._close_review(stream, command.command, command.review, command.metadata)
         raise TypeError(type(command).__name__)
 
-    def _receive(self, stream: StreamKey, command: Receive, metadata: Metadata, once: IdempotencyKey | None) -> Reply:
-        self.calls.append((stream, command, metadata))
+    def _receive(
+        self, stream: StreamKey, command: Receive | ReceiveChild, metadata: Metadata, once: IdempotencyKey | None
+    ) -> Reply:
         if isinstance(self.reply, Exception):
             raise self.reply
         if self.reply is not None:
@@ -148,8 +169,8 @@ class World:
         if once is not None and (once.scope, once.key) in self.claims:
             return replay(once, self.claims[once.scope, once.key])
         reply = self._apply(stream, command, command.transaction_id, metadata)
-        if once is not None:
-            refused = reply if isinstance(reply, Refused) else None
+        refused = reply if isinstance(reply, Refused) else None
+        if once is not None and (refused is None or refused.code not in TRANSIENT_REFUSALS):
             self.claims[once.scope, once.key] = claim_of(once, command.transaction_id, refused)
         return reply
 
@@ -167,6 +188,10 @@ class World:
     def gateway_currencies(self) -> dict[str, frozenset[str]]:
         """Both gateways."""
         return CURRENCIES
+
+    def supports(self, gateway: str, kind: Kind, *, manual_capture: bool = False) -> bool:
+        """All kinds at both gateways, unless the test sets something else."""
+        return gateway in CURRENCIES and (gateway, kind) not in self.unsupported and (self.holds or not manual_capture)
 
     def set_breaker_mode(self, mode: GatewayMode) -> GatewayStatus:
         """Execute the command, unless ``trouble`` sets an error."""
@@ -196,6 +221,8 @@ class World:
         self.orders.append((stream, command, work, metadata))
         if self.reply is not None:
             return self._told()
+        if command.outcome is Resolution.AUTHORIZED:
+            command = replace(command, expires_at=EXPIRES)
         return self._apply(stream, command, command.transaction_id, metadata)
 
     def _adjust(self, stream: StreamKey, command: Adjust, metadata: Metadata, once: IdempotencyKey | None) -> Reply:
@@ -242,10 +269,15 @@ class World:
         return self.not_ready
 
     def settle(
-        self, customer_id: str, transaction_id: str, outcome: Approved | Declined | Unknown, *, merchant: str = "main"
+        self,
+        customer_id: str,
+        transaction_id: str,
+        outcome: Approved | Authorization | Declined | Unknown,
+        *,
+        merchant: str = "main",
     ) -> None:
         """Apply the outcome of a call to a gateway."""
-        command = RecordOutcome(transaction_id, outcome)
+        command = RecordOutcome(transaction_id, outcome, EXPIRES)
         assert isinstance(
             self._apply(StreamKey(merchant, customer_id), command, transaction_id, Metadata("c")), Accepted
         )
@@ -269,7 +301,8 @@ class World:
             return events
         stored = self._events.setdefault(stream, [])
         for event in events:
-            recorded = Recorded(account.version + 1, START + timedelta(seconds=next(self._seconds)), event)
+            at = START + timedelta(seconds=next(self._seconds))
+            recorded = Recorded(account.version + 1, at, event, metadata.correlation_id)
             head = Head(account.version, stored[-1].hash) if stored else Head()
             encoded = encode(stream, head, recorded, f"e{next(self._positions)}", metadata)
             stored.append(StoredEvent(int(encoded.event_id[1:]), stream, *encoded))
@@ -294,6 +327,9 @@ class World:
                 and where.status in (None, it.status)
                 and where.gateway in (None, it.gateway)
                 and where.kind in (None, it.kind)
+                and where.parent_id in (None, it.parent_id)
+                and where.gateway_reference in (None, it.gateway_reference)
+                and where.correlation_id in (None, it.correlation_id)
                 and (where.created_from is None or it.created_at >= where.created_from)
                 and (where.created_to is None or it.created_at < where.created_to)
                 and (before is None or it.transaction_id < before)
@@ -475,7 +511,7 @@ class World:
             raise StoreUnavailableError("the disk is gone")
 
     def change(self, transaction_id: str, customer_id: str, **changes: Any) -> None:
-        """Change a transaction without a command, into a state that the domain cannot reach yet."""
+        """Change a transaction without a command."""
         stream = StreamKey("main", customer_id)
         account = self._accounts[stream]
         changed = replace(account.transactions[transaction_id], **changes)
