@@ -58,8 +58,7 @@ class PaymentSystem:
             runtime=runtime, store=store, queue=queue, gateways=gateways, settings=settings, listener=listener
         )
         lookups = [wait_s for _, options in gateways.values() for wait_s in options.lookup_after_s]
-        holds = [options.authorization_expires_s for _, options in gateways.values()]
-        self._longest_wait_s = max(DAY_S, settings.dead_letter_max_s, *lookups, *holds)
+        self._longest_wait_s = max(DAY_S, settings.dead_letter_max_s, *lookups, 0.0)
 
     def start(self) -> None:
         """Begin to work, also on unfinished work of earlier processes, and open the facade.

@@ -145,7 +145,7 @@ class StoreStats(NamedTuple):
     """Counts of everything that waits, over all merchants."""
 
     unfinished: dict[tuple[str, str], Unfinished]
-    """By (gateway, state), as in ``work_counts``."""
+    """By (gateway, state), as in ``work_counts``. Queued lookups of authorizations have the state ``authorized``."""
     unknown: dict[str, int]
     """Transactions with the status ``unknown``, by gateway; 0 for a gateway that has only others."""
     open_reviews: int

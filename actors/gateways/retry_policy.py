@@ -48,7 +48,7 @@ class RetryPolicy:
 
     def hold_lookup_s(self, held_s: float) -> float:
         """When to look up an authorization whose hold ends in ``held_s`` (not above 0: it should have ended)."""
-        # Not later than a hold usually takes: a later due time would count as planned by a wrong clock.
+        # Not later than a hold usually takes: the provider's report, or a clock, may be wrong.
         return min(held_s, self.authorization_expires_s) if held_s > 0 else DAY_S
 
     def facts(self, item: WorkItem) -> OperationFacts | None:

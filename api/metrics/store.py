@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from actors.operations.waiting_callbacks import gateway_of
+from domain.account import Status
 from store.errors import StoreError
 from store.port import WorkState
 from store.queries import Queries, StoreStats
@@ -81,6 +82,10 @@ class StoreCollector(Collector):
             reading.set()
 
 
+_STATES: Final = (*WorkState, Status.AUTHORIZED)
+"""The states of unfinished work. Authorizations that wait for their capture or end are counted apart."""
+
+
 def _families(stats: StoreStats, gateways: Collection[str]) -> Iterable[Metric]:
     unfinished = GaugeMetricFamily(
         "payments_unfinished",
@@ -106,7 +111,7 @@ def _families(stats: StoreStats, gateways: Collection[str]) -> Iterable[Metric]:
         pieces[key] += work.pieces
         ages[key] = max(ages[key], work.oldest_s)
     for gateway in sorted({*gateways, *stats.unknown, *(gateway for gateway, _ in pieces)}):
-        for state in WorkState:
+        for state in _STATES:
             unfinished.add_metric([gateway, state], pieces[gateway, state])
             oldest.add_metric([gateway, state], ages[gateway, state])
         for dead, said in DEAD.items():

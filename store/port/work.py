@@ -166,11 +166,15 @@ class WorkStore(Protocol):
     def limit_dues(self, max_s: float) -> int:
         """Make work that is due later than ``max_s`` from now due at that time: a wrong clock had planned it.
 
+        Lookups of authorizations stay, which are planned for the end of the hold.
+
         Returns the number of changed pieces. Does nothing where the times come from a server.
         """
 
     def hasten_lookups(self, gateway: str) -> int:
         """Make all waiting lookups (``Action.RESOLVE``) of the gateway due now; returns their number.
+
+        Those of authorizations before the end of the hold stay.
 
         A lookup that was not due yet is additional to its schedule: its attempts go down by one, not below 0.
         """

@@ -218,11 +218,20 @@ ORDER BY next_attempt_at
 LIMIT 1;
 
 -- name: hasten_lookups
--- Make a gateway's lookups due now, without the rows that another session is claiming or moving.
+-- Make a gateway's lookups due now, except those of authorizations before the end of the hold, and without the rows
+-- that another session is claiming or moving.
 WITH waiting AS MATERIALIZED (
-    SELECT work_id
-    FROM work
-    WHERE gateway = %s AND state IN ('queued', 'dead') AND action = 'resolve' AND next_attempt_at > store_now()
+    SELECT w.work_id
+    FROM work AS w
+    WHERE
+        w.gateway = %s AND w.state IN ('queued', 'dead') AND w.action = 'resolve' AND w.next_attempt_at > store_now()
+        AND NOT EXISTS (
+            SELECT 1
+            FROM transactions AS t
+            WHERE
+                t.transaction_id = w.transaction_id AND t.status = 'authorized'
+                AND t.authorization_expires_at > store_now()
+        )
     FOR UPDATE SKIP LOCKED
 )
 UPDATE work AS w
@@ -503,7 +512,8 @@ FROM work
 GROUP BY gateway, state;
 
 -- name: select_stats
--- Statistics over all merchants: unfinished work by gateway and state with the age of the oldest in seconds, unknown
+-- Statistics over all merchants: unfinished work by gateway and state with the age of the oldest in seconds (the state
+-- of a queued lookup of an authorization is "authorized"), unknown
 -- transactions by gateway, open reviews. Reads all work. A merchant's gateways cost a seek each. Of transactions and
 -- reviews, only those that are counted are read.
 WITH RECURSIVE merchants (name) AS (
@@ -528,10 +538,12 @@ known (name, gateway) AS (
     WHERE known.gateway IS NOT NULL
 )
 SELECT
-    'work' AS what, gateway, state, count(*),
-    CAST(extract(epoch FROM store_now() - min(created_at)) AS double precision)
-FROM work
-GROUP BY gateway, state
+    'work' AS what, w.gateway,
+    CASE WHEN w.state = 'queued' AND t.status = 'authorized' THEN 'authorized' ELSE w.state END AS state, count(*),
+    CAST(extract(epoch FROM store_now() - min(w.created_at)) AS double precision)
+FROM work AS w
+LEFT JOIN transactions AS t ON t.transaction_id = w.transaction_id
+GROUP BY 2, 3
 UNION ALL
 SELECT 'unknown', known.gateway, NULL, CAST(sum((
     SELECT count(*)

@@ -195,16 +195,29 @@ SET next_attempt_at = next_attempt_at - ?1
 WHERE state IN ('queued', 'dead');
 
 -- name: limit_dues
--- Limit due times to this one.
+-- Limit due times to this one, except lookups of authorizations, which are planned for the end of the hold.
 UPDATE work
 SET next_attempt_at = ?1
-WHERE state IN ('queued', 'dead') AND next_attempt_at > ?1;
+WHERE
+    state IN ('queued', 'dead') AND next_attempt_at > ?1
+    AND NOT EXISTS (
+        SELECT 1
+        FROM transactions AS t
+        WHERE t.transaction_id = work.transaction_id AND t.status = 'authorized'
+    );
 
 -- name: hasten_lookups
--- Make a gateway's lookups due now.
+-- Make a gateway's lookups due now, except those of authorizations before the end of the hold.
 UPDATE work
 SET next_attempt_at = ?2, attempts = max(attempts - 1, 0)
-WHERE gateway = ?1 AND state IN ('queued', 'dead') AND action = 'resolve' AND next_attempt_at > ?2;
+WHERE
+    gateway = ?1 AND state IN ('queued', 'dead') AND action = 'resolve' AND next_attempt_at > ?2
+    AND NOT EXISTS (
+        SELECT 1
+        FROM transactions AS t
+        WHERE
+            t.transaction_id = work.transaction_id AND t.status = 'authorized' AND t.authorization_expires_at > ?2
+    );
 
 -- name: retry_dead
 -- Queue dead letters in streams of one name, due at once, under new tokens. A filter that is NULL matches all.
@@ -461,7 +474,8 @@ FROM work
 GROUP BY gateway, state;
 
 -- name: select_stats
--- Statistics over all merchants: unfinished work by gateway and state with the age of the oldest in seconds, unknown
+-- Statistics over all merchants: unfinished work by gateway and state with the age of the oldest in seconds (the state
+-- of a queued lookup of an authorization is "authorized"), unknown
 -- transactions by gateway, open reviews. Reads all work. A merchant's gateways cost a seek each. Of transactions and
 -- reviews, only those that are counted are read.
 WITH RECURSIVE merchants (name) AS (
@@ -485,9 +499,12 @@ known (name, gateway) AS (
     FROM known
     WHERE known.gateway IS NOT NULL
 )
-SELECT 'work' AS what, gateway, state, count(*), (?1 - min(created_at)) / 1e6
-FROM work
-GROUP BY gateway, state
+SELECT
+    'work' AS what, w.gateway, iif(w.state = 'queued' AND t.status = 'authorized', 'authorized', w.state) AS state,
+    count(*), (?1 - min(w.created_at)) / 1e6
+FROM work AS w
+LEFT JOIN transactions AS t ON t.transaction_id = w.transaction_id
+GROUP BY 2, 3
 UNION ALL
 SELECT 'unknown', known.gateway, NULL, sum((
     SELECT count(*)

@@ -94,7 +94,7 @@ def test_doubt_is_looked_up_and_never_parked(
     item = replace(customers.deposited(), attempts=POLICY.max_retries + POLICY.dead_letter_attempts)
     doubtful = next_step(item, Unknown("?"), POLICY, now=runtime.now(), chance=0.5, status=Status.UNKNOWN)
     assert isinstance(doubtful, MoveWork)
-    assert (doubtful.action, doubtful.state) == (Action.RESOLVE, WorkState.DEAD)
+    assert (doubtful.action, doubtful.state) == (Action.RESOLVE, WorkState.QUEUED)
     refused = next_step(item, NotSent("refused"), POLICY, now=runtime.now(), chance=0.5, status=status)
     assert isinstance(refused, MoveWork)
     assert refused.state is (WorkState.PARKED if status is Status.PENDING else WorkState.DEAD)
