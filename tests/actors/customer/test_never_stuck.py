@@ -97,4 +97,7 @@ def test_doubt_is_looked_up_and_never_parked(
     assert (doubtful.action, doubtful.state) == (Action.RESOLVE, WorkState.QUEUED)
     refused = next_step(item, NotSent("refused"), POLICY, now=runtime.now(), chance=0.5, status=status)
     assert isinstance(refused, MoveWork)
-    assert refused.state is (WorkState.PARKED if status is Status.PENDING else WorkState.DEAD)
+    looked_up = (Action.RESOLVE, WorkState.QUEUED)
+    assert (refused.action, refused.state) == (
+        (Action.SUBMIT, WorkState.PARKED) if status is Status.PENDING else looked_up
+    )
