@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from domain.account import Account, IllegalTransitionError, Transaction, UnknownTransactionError
-from domain.events import AccountEvent, BalanceAdjusted, Recorded
+from domain.events import AccountEvent, BalanceAdjusted, Received, Recorded
 from domain.state_machine import evolve
 from store.codec import chain, read_body, recorded_in
 from store.errors import CorruptStoreError
@@ -49,12 +49,9 @@ class Fold:
             return
         # evolve copies all transactions of its argument, so it gets only the one of the event and its parent.
         known = self.transactions.get(event.transaction_id)
-        parent_id = getattr(event, "parent_id", None) if known is None else known.parent_id
-        concerned = {
-            one.transaction_id: one
-            for one in (known, None if parent_id is None else self.transactions.get(parent_id))
-            if one is not None
-        }
+        parent_id = event.parent_id if isinstance(event, Received) else None if known is None else known.parent_id
+        ids = (event.transaction_id, parent_id)
+        concerned = {key: self.transactions[key] for key in ids if key is not None and key in self.transactions}
         before = self.account
         after = evolve(Account(before.customer_id, before.version, before.balances, concerned), recorded)
         self.transactions.update(after.transactions)

@@ -172,9 +172,11 @@ def deposit(
     )
 
 
-def complete(transaction_id: str, kind: Kind = Kind.DEPOSIT, *, fence: Fence | None = None) -> Step:
+def complete(
+    transaction_id: str, kind: Kind = Kind.DEPOSIT, *, fence: Fence | None = None, reference: str = "A-1"
+) -> Step:
     """The step that completes a transaction."""
-    events = (Processed(kind, transaction_id, "A-1"), Completed(kind, transaction_id))
+    events = (Processed(kind, transaction_id, reference), Completed(kind, transaction_id))
     return Step(events, fence=fence, work=(CloseWork(transaction_id),))
 
 
