@@ -161,8 +161,8 @@ def test_a_declined_repetition_does_not_hide_the_effect(tmp_path: Path, kind: Ki
     """Without keys the same reference may be sent twice. A lookup finds the effect, not the decline of the second."""
     recorder, ledger, memory = (
         Recorder(),
-        DurableLines(tmp_path / "l", os.fsync),
-        DurableLines(tmp_path / "m", os.fsync),
+        DurableLines(tmp_path / "l"),
+        DurableLines(tmp_path / "m"),
     )
     make: Callable[[], Provider] = lambda: Provider(  # noqa: E731
         "gatewayB", "B", ledger=ledger, memory=memory, later=recorder.later, notify=recorder.notify
