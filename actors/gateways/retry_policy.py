@@ -183,14 +183,14 @@ def _failed(
 ) -> MoveWork:
     if item.action is Action.RESOLVE:
         return _look_up_again(item, policy, errors)
-    if status in _ACCEPTED:
+    if status in _ACCEPTED:  # by a callback, while this call failed
         return _look_up_first(item, policy, errors)
     if isinstance(result, NotSent):
         certainty = _certainty_unsent(item, policy)
         doubtful = status is Status.UNKNOWN or certainty is not DeliveryCertainty.NOT_SENT
     else:
         certainty, doubtful = DeliveryCertainty.SENT, True
-        if not policy.honours_keys(item):
+        if not policy.honours_keys(item):  # another sending could be another payment
             return _look_up_first(item, policy, errors)
     # Under a key: after so many attempts only a lookup can tell whether the provider has it. Without keys a lookup has
     # settled the doubt before this attempt.

@@ -134,6 +134,16 @@ def test_a_parent_without_a_reference_has_no_children(kind: Kind) -> None:
     assert refusal(decide(ledger.account, ReceiveChild(kind, "c", "p"))) == "not-supported"
 
 
+@pytest.mark.parametrize("kind", CHILDREN)
+def test_a_masked_reference_cannot_be_sent_back(kind: Kind) -> None:
+    """The gateway would not find its payment by a reference with masked digits."""
+    for reference, whole in (("A-411111******1111~abcdefghijklmnop", False), ("A-****1", True)):
+        outcome = Approved(reference, final=True) if kind is Kind.REFUND else Authorization(reference, EXPIRES)
+        ledger = deposit(RecordOutcome("p", outcome), manual=kind is not Kind.REFUND)
+        answer = decide(ledger.account, ReceiveChild(kind, "c", "p"))
+        assert names(answer) == ["Received c"] if whole else refusal(answer) == "not-supported"
+
+
 @pytest.mark.parametrize(
     ("before", "left"),
     [

@@ -20,6 +20,7 @@ class Subject:
     ``not_found`` is status and body of the response to a lookup of an order that was never received. ``malformed`` are
     bodies that no response with status 200 may have. ``codes`` are the provider's decline codes and their meanings,
     ``not_executed`` the statuses that guarantee that it did nothing. ``signer`` makes its callbacks.
+    ``holds``: deposits may be held until a capture.
     """
 
     adapter: str
@@ -30,6 +31,7 @@ class Subject:
     malformed: Mapping[str, bytes]
     codes: Mapping[str, tuple[str, Category | None]]
     not_executed: frozenset[int] = frozenset()
+    holds: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
     signer: callback_signers.Signer | None = None
 
@@ -53,6 +55,7 @@ def _json_response(status: str, code: str | None, reference: str) -> bytes:
 
 GATEWAY_A = Subject(
     adapter="gateway_a",
+    holds=True,
     signer=callback_signers.SIGNER_A,
     media_type="application/json",
     foreign_media_types=("text/html", "application/xml", "text/plain", "application/json, text/html"),
@@ -108,6 +111,7 @@ _DECLINED = f"{_ID}<status>declined</status><code>05</code>"
 
 GATEWAY_B = Subject(
     adapter="gateway_b",
+    holds=True,
     signer=callback_signers.SIGNER_B,
     media_type="application/xml",
     foreign_media_types=(

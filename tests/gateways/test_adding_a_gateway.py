@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -20,10 +20,9 @@ import pytest
 import gateways
 from domain.events import Kind
 from domain.outcomes import Approved, Category, Declined, NotReceived, NotSentError, OutcomeUnknownError
-from gateways.port import Gateway, Order, SignatureInvalidError, WebhookPayload
+from gateways.port import Gateway, Order, RawMembers, SignatureInvalidError, WebhookPayload
 from gateways.registry import build_gateways, callback_secrets, read_settings
 from gateways.settings import GatewaySettingsError
-from tests.gateways.callback_signers import applied
 from tests.gateways.peer import Behave, Exchange, Peer, answers, closes
 
 CHECKOUT = Path(__file__).parents[2]
@@ -133,7 +132,10 @@ def test_a_deposit_by_the_new_gateway(gateway: Gateway, provider: Provider, orde
         }
     }
     gateway.submit(order(kind=Kind.WITHDRAWAL))
-    assert [effect["type"] for effect in provider.effects.values()] == ["deposit", "payout"]
+    refund = replace(order(4_000, "CHF", Kind.REFUND), parent_id=payment.transaction_id, parent_reference="C-1")
+    assert gateway.submit(refund) == Approved("C-1", final=True)
+    sent = [(effect["type"], effect.get("payment")) for effect in provider.effects.values()]
+    assert sent == [("deposit", None), ("payout", None), ("refund", "C-1")]
 
 
 def test_failures_of_the_new_gateway(gateway: Gateway, provider: Provider, order: Callable[..., Order]) -> None:
@@ -156,8 +158,11 @@ def test_failures_of_the_new_gateway(gateway: Gateway, provider: Provider, order
 
 def test_the_facts_of_the_new_gateway(gateway: Gateway) -> None:
     """The table's own option has the value of the page: seven days."""
-    assert (gateway.honours_keys, gateway.looks_up) == (True, True)
-    assert gateway.idempotency_window_s == 7 * 86_400
+    windows = {kind: facts.key_window_s / 86_400 for kind, facts in gateway.operations.items()}
+    assert windows == {Kind.DEPOSIT: 7, Kind.WITHDRAWAL: 7, Kind.REFUND: 1}
+    assert not gateway.holds
+    assert gateway.reference_form is not None
+    assert gateway.reference_form.fullmatch("C-1")
 
 
 def test_a_callback_of_the_new_gateway(gateway: Gateway, order: Callable[..., Order]) -> None:
@@ -172,12 +177,14 @@ def test_a_callback_of_the_new_gateway(gateway: Gateway, order: Callable[..., Or
         "payments-signature": hmac.new(b"of today and yesterday", signed, hashlib.sha256).hexdigest(),
     }
     assert gateway.callbacks is not None
-    assert gateway.callbacks.verify(headers, body, now) == "E-1"
-    assert applied(gateway.callbacks, body) == WebhookPayload(
+    [notice] = gateway.callbacks.read(headers, body, now)
+    assert (notice.event_id, notice.body) == ("E-1", body)
+    assert isinstance(notice.payload, WebhookPayload)
+    assert notice.payload._replace(raw=RawMembers()) == WebhookPayload(
         payment.transaction_id, "C-1", payment.money, Approved("C-1", final=True)
     )
     with pytest.raises(SignatureInvalidError):
-        gateway.callbacks.verify(headers, body + b"&more=1", now)
+        gateway.callbacks.read(headers, body + b"&more=1", now)
 
 
 def without_callbacks(adapter: str) -> str:

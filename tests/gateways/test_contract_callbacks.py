@@ -254,6 +254,9 @@ def test_completed_and_failed(case: Case) -> None:
     assert payload.gateway_reference == "X-2"
 
 
+@pytest.mark.parametrize(
+    "case", [each for each in CALLERS if each.holds], ids=lambda subject: subject.adapter, indirect=True
+)
 def test_the_states_of_an_authorization(case: Case) -> None:
     """Held, expired and cancelled are outcomes. What they mean depends on the record, and is decided later."""
     outcomes = [

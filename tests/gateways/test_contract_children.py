@@ -301,10 +301,8 @@ def test_a_void_cancels_the_hold(case: Case) -> None:
     assert isinstance(case.gateway.submit(void), Approved)
     assert case.effects(void) == ["void"]
     assert code_of(case.gateway.lookup(parent)) == "authorization_cancelled"
-    assert (
-        code_of(case.gateway.submit(case.child(Kind.CAPTURE, parent, reference, 10_000))) == "authorization_cancelled"
-    )
-    assert code_of(case.gateway.submit(case.child(Kind.REFUND, parent, reference, 10_000))) == "original_not_found"
+    for kind, code in ((Kind.CAPTURE, "authorization_cancelled"), (Kind.REFUND, "original_not_found")):
+        assert code_of(case.gateway.submit(case.child(kind, parent, reference, 10_000))) == code
 
 
 @by_ending

@@ -258,7 +258,8 @@ def test_every_notice_of_a_callback_is_masked() -> None:
     payload = WebhookPayload("r-1", CARD, money, Approved(CARD, final=True), raw)
     gateway = FixedGateway(NotReceived(), "[0-9]{16}")
     gateway.callbacks = FixedCallbacks(
-        Notice("evt-1", b"one", payload), Notice(CARD, CARD.encode(), UnusablePayload(f"it has {CARD}", CARD, raw))
+        Notice("evt-1", b"one", payload),
+        Notice(CARD, f"n={CARD}".encode(), UnusablePayload(f"it has {CARD}", CARD, raw)),
     )
     callbacks = MaskedGateway(gateway, [b"k" * 32]).callbacks
     assert callbacks is not None
@@ -266,7 +267,7 @@ def test_every_notice_of_a_callback_is_masked() -> None:
     first, second = callbacks.read({}, b"signed", NOW)
     assert first == Notice("evt-1", b"one", payload)
     assert second.event_id.startswith("coded-")
-    assert second.body == MASKED.encode()
+    assert second.body == f"n={MASKED}".encode()
     assert second.payload == UnusablePayload(f"it has {MASKED}", MASKED, raw)
     with pytest.raises(SignatureInvalidError, match=re.escape(f"no signature of {MASKED}")):
         callbacks.read({}, b"other", NOW)

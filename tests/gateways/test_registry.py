@@ -119,11 +119,7 @@ def test_one_file_and_one_table_add_a_gateway(third: str) -> None:
     ],
 )
 def test_an_adapter_that_contradicts_itself_is_refused(
-    tmp_path: Path,
-    third: str,
-    operations: str,
-    holds: bool,
-    problem: str | None,
+    *, tmp_path: Path, third: str, operations: str, holds: bool, problem: str | None
 ) -> None:
     """What would put money at risk is found before anything is sent."""
     text = THIRD.replace("{Kind.DEPOSIT: OperationFacts()}", operations).replace("holds = False", f"holds = {holds}")

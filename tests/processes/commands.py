@@ -14,7 +14,7 @@ from domain.events import Kind
 from domain.money import parse_amount
 from gateways.development import CALLBACK_SECRET
 from gateways.simulator import gateway_a, gateway_b
-from gateways.simulator.provider import PaymentRequest, Record
+from gateways.simulator.records import PaymentRequest, Record
 from gateways.simulator.rows import TrueStatus
 from tests.processes.installation import HOST, Answer, Installation
 from tests.processes.process import PATIENCE_S, wait_until

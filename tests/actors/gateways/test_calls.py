@@ -171,7 +171,12 @@ def test_where_repeating_is_the_lookup_it_is_sent_again_under_its_key(gateway: S
 def test_an_order_carries_what_is_known_of_it_and_of_its_parent(gateway: SmallGateway) -> None:
     """A child is sent with the gateway's own reference of its parent, and a deposit with how it is captured."""
     orders: list[Order] = []
-    gateway.answer = lambda order: (orders.append(order), gateway.accept(order))[1]
+
+    def answer(order: Order) -> Outcome:
+        orders.append(order)
+        return gateway.accept(order)
+
+    gateway.answer = answer
     item = work()
     assert item.transaction is not None
     child = replace(

@@ -16,9 +16,10 @@ from actors.runtime.runtime import LiveRuntime
 from actors.settings import SystemSettings
 from domain.account import Refused, Status
 from domain.commands import Resolution, Resolve
-from domain.outcomes import Outcome
+from domain.money import Money
+from domain.outcomes import Approved, Outcome
 from gateways.masking import MaskedCallbacks, _Codes
-from gateways.port import Acceptance, Notice, Order, UnusablePayload
+from gateways.port import Acceptance, Notice, Order, UnusablePayload, WebhookPayload
 from store.codec import Metadata
 from store.port import DeliveryCertainty
 from store.sqlite.adapter import SqliteStore
@@ -200,6 +201,54 @@ def test_a_callback_is_kept_without_card_numbers(live: Service) -> None:
         [(stored,)] = cursor.execute("SELECT value FROM claims WHERE scope = ?", (f"callback:{GATEWAY}",))
     assert stored.startswith(b'{"paid_with": "4111')
     assert b"1111 1111" not in stored
+
+
+class _ManyNotices:
+    """Callbacks with several notices, each about a reference in the body."""
+
+    acceptance = Acceptance(202, "text/plain", b"[accepted]")
+
+    def read(self, _headers: Mapping[str, str], body: bytes, _now: datetime) -> Sequence[Notice]:
+        money = Money(100, "USD")
+        outcome = Approved("A-9", final=True)
+        return [
+            Notice(f"evt-{reference}", reference.encode(), WebhookPayload(reference, "A-9", money, outcome))
+            for reference in body.decode().split()
+        ]
+
+
+def claims(live: Service) -> list[str]:
+    """The event ids that are claimed."""
+    assert isinstance(live.real, SqliteStore)
+    with live.real._readers.cursor() as cursor:
+        found = cursor.execute("SELECT key FROM claims WHERE scope = ? ORDER BY key", (f"callback:{GATEWAY}",))
+        return [key for (key,) in found]
+
+
+def test_each_notice_of_a_callback_is_applied_on_its_own(live: Service) -> None:
+    """Each has its claim, and a repetition with a further notice adds that one only."""
+    live.gateway.callbacks = _ManyNotices()
+    assert live.facade.callback(GATEWAY, {}, b"one two", Metadata("r-1")) == Taken()
+    assert live.facade.callback(GATEWAY, {}, b"two three one", Metadata("r-2")) == Taken()
+    assert claims(live) == ["evt-one", "evt-three", "evt-two"]
+    assert live.facade.callback(GATEWAY, {}, b"", Metadata("r-3")) == Taken()
+    assert live.facade.callback_acceptance(GATEWAY) == Acceptance(202, "text/plain", b"[accepted]")
+
+
+@pytest.mark.parametrize(("fails", "reply"), [(0, NotStored), (1, Uncertain)])
+def test_a_callback_that_is_stored_in_part_is_not_accepted(
+    live: Service, monkeypatch: pytest.MonkeyPatch, fails: int, reply: type
+) -> None:
+    """The gateway sends it again then. "Not stored" is the answer only when nothing of it is stored."""
+    live.gateway.callbacks = _ManyNotices()
+    execute, count = live.facade.execute, iter(range(9))
+    monkeypatch.setattr(
+        live.facade, "execute", lambda *args: NotStored("full") if next(count) == fails else execute(*args)
+    )
+    assert isinstance(live.facade.callback(GATEWAY, {}, b"one two three", Metadata("r-1")), reply)
+    assert claims(live) == ["evt-one"][:fails]
+    assert live.facade.callback(GATEWAY, {}, b"one two three", Metadata("r-1")) == Taken()
+    assert claims(live) == ["evt-one", "evt-three", "evt-two"]
 
 
 def test_a_store_that_does_not_answer_ends_in_not_stored_or_uncertain(
