@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import falcon.testing
 import pytest
 
 from actors.replies import NotStored, SignatureInvalid, Uncertain
 from api.body import BODY_BYTES_MAX
 from api.headers import REPEATED
+from gateways.port import Acceptance
 from tests.api.support import Api
 from tests.api.world import World
 
@@ -27,6 +29,13 @@ def test_the_bytes_are_passed_on_as_they_came(api: Api, world: World) -> None:
     assert (gateway, body) == ("gatewayA", RAW)
     assert {"webhook-id": "msg_1", "x-gateway-signature": "sha256=00"}.items() <= given.items()
     assert metadata.correlation_id == taken.headers["X-Request-ID"]
+
+
+def test_the_answer_is_the_one_that_the_provider_expects(api: Api, world: World) -> None:
+    """Status, media type and body of the answer to a stored callback are the gateway's."""
+    world.acceptance = Acceptance(202, "text/plain", b"[accepted]")
+    taken = falcon.testing.TestClient(api.app).simulate_post(PATH, body=RAW)
+    assert (taken.status_code, taken.headers["Content-Type"], taken.content) == (202, "text/plain", b"[accepted]")
 
 
 def test_an_unverified_callback_is_a_401(api: Api, world: World) -> None:

@@ -48,6 +48,7 @@ from domain.gateway_report import Expected, GatewayReport
 from domain.money import Money
 from domain.outcomes import Approved, Authorization, Declined, Unknown
 from domain.state_machine import decide, evolve
+from gateways.port import Acceptance
 from store.codec import Metadata, encode
 from store.errors import StoreUnavailableError
 from store.keys import ApiKey
@@ -115,6 +116,7 @@ class World:
         self.orders: list[tuple[StreamKey, Command, object, Metadata]] = []
         self.open_reviews: list[ReviewView] = []
         self.callbacks: list[tuple[str, dict[str, str], bytes, Metadata]] = []
+        self.acceptance = Acceptance()
         self.callback_reply: Reply | SignatureInvalid | Exception = Taken()
         self.claims: dict[tuple[str, str], Claim] = {}
         self.keys: dict[str, ApiKey] = {}
@@ -253,6 +255,10 @@ class World:
         if isinstance(self.callback_reply, Exception):
             raise self.callback_reply
         return self.callback_reply
+
+    def callback_acceptance(self, gateway: str) -> Acceptance:  # noqa: ARG002
+        """The answer that the test sets."""
+        return self.acceptance
 
     def _told(self) -> Reply:
         if isinstance(self.reply, Exception):
