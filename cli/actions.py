@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from api.patterns import IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_LENGTH_MAX
 from cli.client import Client
-from cli.command import CommandError, Exit, OutputError
+from cli.command import CommandError, Exit, OutputError, remark
 from cli.output import Output
 from config.client import ClientSettings
 
@@ -97,6 +99,26 @@ def add_reason(parser: argparse.ArgumentParser, *, evidence: bool = False) -> No
         )
 
 
+def add_key(parser: argparse.ArgumentParser) -> None:
+    """Add the idempotency key of a command that moves money."""
+    parser.add_argument(
+        "--idempotency-key",
+        metavar="KEY",
+        type=_key,
+        help="the command repeated under its key is carried out once (default: a new key)",
+    )
+
+
+def key_of(arguments: argparse.Namespace) -> str:
+    """The idempotency key that was given, or a new one."""
+    given: str | None = arguments.idempotency_key
+    if given is not None:
+        return given
+    key = str(uuid.uuid4())
+    remark(f"idempotency key: {key}")  # before it is sent, so that the command can always be repeated safely
+    return key
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the action. Raises CommandError and SettingsError."""
     settings = ClientSettings.from_environ(os.environ, url=arguments.url)
@@ -120,6 +142,12 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"not a number of items: {text!r}")
     return int(text)
+
+
+def _key(text: str) -> str:
+    if IDEMPOTENCY_KEY.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"not 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} visible ASCII characters: {text!a}")
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import uuid
 from collections.abc import Iterator
 
-from api.patterns import IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_LENGTH_MAX
-from cli.actions import Actions, Tools, add_reason, run
+from cli.actions import Actions, Tools, add_key, add_reason, key_of, run
 from cli.client import Json
-from cli.command import remark
 from cli.text import NOTHING, argument, shown
 
 __all__ = ["add_arguments", "run"]
@@ -25,18 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     adjust.add_argument("amount", metavar="AMOUNT", help="added to the available balance, such as 10.50 or -10.50")
     adjust.add_argument("currency", metavar="CURRENCY")
     add_reason(adjust, evidence=True)
-    adjust.add_argument(
-        "--idempotency-key",
-        metavar="KEY",
-        type=_key,
-        help="a correction repeated under its key is made once (default: a new key)",
-    )
-
-
-def _key(text: str) -> str:
-    if IDEMPOTENCY_KEY.fullmatch(text) is None:
-        raise argparse.ArgumentTypeError(f"not 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} visible ASCII characters: {text!a}")
-    return text
+    add_key(adjust)
 
 
 def _values(it: Json) -> Iterator[tuple[str, str]]:
@@ -57,10 +43,7 @@ def _show(tools: Tools, arguments: argparse.Namespace) -> None:
 
 
 def _adjust(tools: Tools, arguments: argparse.Namespace) -> None:
-    key = arguments.idempotency_key
-    if key is None:
-        key = str(uuid.uuid4())
-        remark(f"idempotency key: {key}")  # before it is sent, so that the command can always be repeated safely
+    key = key_of(arguments)
     correction = {name: getattr(arguments, name) for name in ("amount", "currency", "reason", "evidence")}
     it = tools.client.send(
         *("customers", arguments.customer_id, "adjustments"),

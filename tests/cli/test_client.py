@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -148,6 +148,9 @@ CHANGES = {
     CLOSE: "manage.py reviews list",
     ("customers", "adjust", "c 1", "-10.50", "USD", *WHY, "--idempotency-key", "k'1"): "--idempotency-key 'k'\"'\"'1'",
     ("transactions", "resolve", "t-1", "failed", *WHY, "--version", "3"): "manage.py transactions show t-1",
+    ("transactions", "refund", "t-1", "--idempotency-key", "k-1"): "Repeat it with --idempotency-key k-1",
+    ("transactions", "capture", "t-1", "--idempotency-key", "k-1"): "Repeat it with --idempotency-key k-1",
+    ("transactions", "void", "t-1", "--idempotency-key", "k-1"): "Repeat it with --idempotency-key k-1",
     ("dead-letters", "retry", "d-1"): "manage.py dead-letters show d-1",
     ("dead-letters", "retry-all"): "manage.py dead-letters list",
     ("dead-letters", "discard", "d 1", "--reason", "r"): "manage.py dead-letters show 'd 1'",
@@ -242,8 +245,18 @@ def test_a_command_that_is_interrupted(capsys: pytest.CaptureFixture[str], monke
     assert "manage.py reviews list" in err
 
 
-def test_the_idempotency_key_of_an_adjustment_is_printed_before_it_is_sent(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("customers", "adjust", "c1", "1", "USD", *WHY),
+        ("transactions", "refund", "t-1"),
+        ("transactions", "capture", "t-1"),
+        ("transactions", "void", "t-1"),
+    ],
+    ids=lambda change: " ".join(change[:2]),
+)
+def test_an_idempotency_key_is_printed_before_it_is_sent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, change: tuple[str, ...]
 ) -> None:
     """A new idempotency key is printed before the request is sent; a given key is not printed.
 
@@ -256,11 +269,76 @@ def test_the_idempotency_key_of_an_adjustment_is_printed_before_it_is_sent(
         raise OSError("no")
 
     monkeypatch.setattr(http.client.HTTPConnection, "connect", connect)
-    change = ["customers", "adjust", "c1", "1", "USD", *WHY, "--url", UNREACHABLE]
-    assert manage.main(change) == 4
-    assert manage.main([*change, "--idempotency-key", "k-1"]) == 4
+    command = [*change, "--url", UNREACHABLE]
+    assert manage.main(command) == 4
+    assert manage.main([*command, "--idempotency-key", "k-1"]) == 4
     assert re.fullmatch("idempotency key: [0-9a-f-]{36}\n", printed[0])
-    assert printed[1] == f"manage.py customers: {UNREACHABLE} cannot be reached: no\n"
+    assert printed[1] == f"manage.py {change[0]}: {UNREACHABLE} cannot be reached: no\n"
+
+
+TRANSACTION: dict[str, object] = dict.fromkeys(
+    ("attention", "captured_amount", "gateway_reference", "failure", "authorization_expires_at")
+) | {
+    "transaction_id": "t-2",
+    "type": "refund",
+    "status": "pending",
+    "amount": "1.00",
+    "currency": "USD",
+    "refunded_amount": "0.00",
+    "refunding_amount": "0.00",
+    "parent_id": "t-1",
+    "reason": "Returned.",
+    "gateway": "gatewayA",
+    "customer_id": "c",
+    "details": {},
+    "version": 4,
+    "created_at": "2026-11-22T12:00:00.000000Z",
+    "updated_at": "2026-11-22T12:00:00.000000Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("action", "target", "body"),
+    [
+        (("refund", "t/1"), "/v1/transactions/t%2F1/refunds", {}),
+        (
+            ("refund", "t-1", "--amount", "1", "--reason", "Returned."),
+            "refunds",
+            {"amount": "1", "reason": "Returned."},
+        ),
+        (("capture", "t-1"), "captures", {}),
+        (("capture", "t-1", "--amount", "0.5"), "captures", {"amount": "0.5"}),
+        (("void", "t-1"), "/v1/transactions/t-1/voids", {}),
+    ],
+)
+def test_commands_on_a_transaction(
+    capsys: pytest.CaptureFixture[str], action: tuple[str, ...], target: str, body: dict[str, str]
+) -> None:
+    """Only the fields that the operator gave are sent, and the new transaction is printed."""
+    with peer((202, TRANSACTION)) as service:
+        assert manage.main(["transactions", *action, "--idempotency-key", "k", "--url", service.url]) == 0
+    (request,) = service.requests
+    assert request.target.endswith(target)
+    assert (request.method, request.body, request.headers["Idempotency-Key"]) == ("POST", body, "k")
+    out = capsys.readouterr().out
+    assert re.search("^parent_id: +t-1$", out, re.MULTILINE)
+    assert re.search("^reason: +Returned.$", out, re.MULTILINE)
+
+
+def test_filters_of_transactions(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each filter is sent as the API names it."""
+    given = ("--type", "refund", "--parent", "t-1", "--gateway-reference", "A-1", "--correlation-id", "r 1")
+    with peer(listing()) as service:
+        assert manage.main(["transactions", "list", *given, "--url", service.url]) == 0
+    sent = parse_qs(urlsplit(service.requests[0].target).query)
+    assert sent == {
+        "type": ["refund"],
+        "parent_id": ["t-1"],
+        "gateway_reference": ["A-1"],
+        "correlation_id": ["r 1"],
+        "limit": ["50"],
+    }
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("customer", [".", "..", "a:b@c"])
@@ -314,6 +392,9 @@ def test_an_adjustment_with_an_unknown_result_names_its_key(capsys: pytest.Captu
         ["reviews", "list", "--limit", "3", "--all"],
         ["transactions", "resolve", "t-1", "unknown", "--reason", "r", "--evidence", "e"],
         ["transactions", "resolve", "t-1", "failed", "--reason", "r"],
+        ["transactions", "void", "t-1", "--amount", "1"],
+        ["transactions", "capture", "t-1", "--reason", "r"],
+        ["transactions", "refund", "t-1", "--idempotency-key", "a b"],
         ["breaker", "ajar", "gatewayA", "--reason", "r"],
         ["tail", "--after", "-1"],
         ["tail", "--timeout", "0"],

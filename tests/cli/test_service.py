@@ -27,8 +27,8 @@ def test_transactions(shell: Shell, service: Installation) -> None:
     assert heading.split()[:3] == ["TRANSACTION", "TYPE", "STATUS"]
     assert [line.split()[0] for line in lines] == [it["transaction_id"] for it in listed]
     shown = shell("transactions", "show", one["transaction_id"])
-    assert f"amount:             {one['amount']} USD\n" in shown
-    assert "attention:          parked\n" in shown
+    assert f"amount:                    {one['amount']} USD\n" in shown
+    assert "attention:                 parked\n" in shown
 
 
 def test_dead_letters(shell: Shell, service: Installation) -> None:
@@ -66,7 +66,7 @@ def test_a_resolution_uses_the_version_that_was_read(shell: Shell, service: Inst
     assert "409" in shell.err
     shown = shell(*resolve)
     assert shell.err == f"is pending, version {pending['version']} now\n"
-    assert "status:             completed\n" in shown
+    assert "status:                    completed\n" in shown
     shell(*resolve, status=1)
     assert shell.err.startswith("is completed, version ")
     assert service.get(f"/v1/transactions/{pending['transaction_id']}").body["status"] == "completed"
@@ -124,6 +124,45 @@ def call_back(service: Installation, event_id: str, **members: object) -> bytes:
     assert answer is not None
     assert answer.status == 200
     return body
+
+
+def test_refund_capture_and_void(shell: Shell, service: Installation) -> None:
+    """Each command becomes a transaction of its own, and repeated under its key it is the same one."""
+    taken, held, released = (
+        service.deposit(gateway="gatewayB", customer_id="parents", capture=capture).body["transaction_id"]
+        for capture in ("automatic", "manual", "manual")
+    )
+    for number, (transaction_id, status) in enumerate(
+        ((taken, "completed"), (held, "authorized"), (released, "authorized"))
+    ):
+        call_back(
+            service, f"evt-parent-{number}", status=status, reference=transaction_id, amount="100.00", currency="USD"
+        )
+        assert service.get(f"/v1/transactions/{transaction_id}").body["status"] == status
+    refund = ("transactions", "refund", taken, "--amount", "40", "--reason", "Returned.", "--idempotency-key", "k1")
+    (first,) = shell.json(*refund)
+    assert (first["type"], first["amount"], first["reason"]) == ("refund", "40.00", "Returned.")
+    assert shell.json(*refund)[0]["transaction_id"] == first["transaction_id"]
+    (capture,) = shell.json("transactions", "capture", held, "--amount", "60.5")
+    assert (capture["type"], capture["amount"]) == ("capture", "60.50")
+    assert shell("transactions", "void", released).count(released) == 1
+    shell("transactions", "void", held, status=1)
+    key, refusal = shell.err.splitlines()
+    assert key.startswith("idempotency key: ")
+    assert refusal.startswith("manage.py transactions: 409 The capture or void ")
+    shell("transactions", "refund", taken, "--amount", "60.01", status=1)
+    assert "422 60.00 USD is left to refund." in shell.err
+    for selection in (("--parent", taken), ("--type", "refund")):
+        (found,) = shell.json("transactions", "list", *selection)
+        assert found["transaction_id"] == first["transaction_id"]
+    (found,) = shell.json("transactions", "list", "--parent", held, "--type", "capture")
+    assert found["transaction_id"] == capture["transaction_id"]
+    assert {it["transaction_id"] for it in shell.json("transactions", "list", "--status", "authorized")} == {
+        held,
+        released,
+    }
+    assert taken in shell("transactions", "list", "--gateway-reference", "B-7")
+    assert "refunding_amount:          40.00\n" in shell("transactions", "show", taken)
 
 
 def test_a_review_shows_the_report_and_the_record(shell: Shell, service: Installation) -> None:
