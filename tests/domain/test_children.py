@@ -134,6 +134,13 @@ def test_a_parent_without_a_reference_has_no_children(kind: Kind) -> None:
     assert refusal(decide(ledger.account, ReceiveChild(kind, "c", "p"))) == "not-supported"
 
 
+@pytest.mark.parametrize("reference", ["400000******0001", "400000******0001~abcdefgh"])
+def test_a_parent_with_a_masked_reference_has_no_children(reference: str) -> None:
+    """A reference that was masked as a possible card number cannot be sent back to its gateway."""
+    ledger = deposit(RecordOutcome("p", Approved(reference, final=True)))
+    assert refusal(decide(ledger.account, ReceiveChild(Kind.REFUND, "c", "p"))) == "not-supported"
+
+
 @pytest.mark.parametrize(
     ("before", "left"),
     [
