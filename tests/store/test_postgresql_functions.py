@@ -21,7 +21,10 @@ from tests.store.looking import contents
 from tests.store.postgresql_server import Schema, new_schema
 from tests.store.tampering import append
 
-RELEASED = {1: "fe32ce841ee122e05c8980fbdd454945a9c8b2a504f0d90852b3e5e3f7a8881d"}
+RELEASED = {
+    1: "fe32ce841ee122e05c8980fbdd454945a9c8b2a504f0d90852b3e5e3f7a8881d",
+    2: "31158813926fe83508690111b198ff3c2c13b51c5bd2748d8937e5d834aeeabc",
+}
 """The digest of the files at each revision. A change adds a line, and no line ever changes."""
 OF_TABLES = {"is_readable", "refuse_change"}
 """Functions that constraints and triggers need: migrations define them."""
@@ -155,7 +158,7 @@ def test_a_database_of_the_last_version_without_files(empty: Schema) -> None:
     url = empty.conninfo(owner=True)
     migrate(url, migrations())
     before = defined(empty)
-    with pytest.raises(SchemaError, match=r"revision 0 of the functions, this service needs 1 .*migrate"):
+    with pytest.raises(SchemaError, match=r"revision 0 of the functions, this service needs 2 .*migrate"):
         PostgresqlStore(url)
     assert migrate(url) == ([], True)
     PostgresqlStore(url).close()
@@ -181,11 +184,11 @@ def test_a_change_is_applied(empty: Schema, folder: Path, monkeypatch: pytest.Mo
     migrate(url)
     change(folder)
     monkeypatch.setattr(functions, "REVISION", functions.REVISION + 1)
-    with pytest.raises(SchemaError, match=r"revision 1 of the functions, this service needs 2 .*migrate"):
+    with pytest.raises(SchemaError, match=r"revision 2 of the functions, this service needs 3 .*migrate"):
         PostgresqlStore(url)
     assert migrate(url) == ([], True)
     assert empty.execute("SELECT last_position()") == [(-1,)]
-    assert [revision for revision, _ in recorded(empty)] == [1, 2]
+    assert [revision for revision, _ in recorded(empty)] == [2, 3]
     PostgresqlStore(url).close()
 
 
@@ -198,7 +201,7 @@ def test_other_columns_are_applied_under_the_same_revision(empty: Schema, folder
         PostgresqlStore(url)
     assert migrate(url) == ([], True)
     assert empty.execute("SELECT last_position()") == [(-1,)]
-    assert [revision for revision, _ in recorded(empty)] == [1]
+    assert [revision for revision, _ in recorded(empty)] == [2]
     PostgresqlStore(url).close()
 
 
@@ -210,7 +213,7 @@ def test_newer_functions_are_left_alone(empty: Schema, folder: Path, monkeypatch
         newer.setattr(functions, "REVISION", functions.REVISION + 1)
         migrate(url)
     for attempt in (migrate, PostgresqlStore):
-        with pytest.raises(SchemaError, match="revision 2 of the functions, newer than this service's 1"):
+        with pytest.raises(SchemaError, match="revision 3 of the functions, newer than this service's 2"):
             attempt(url)
     assert empty.execute("SELECT last_position()") == [(-1,)]
 
