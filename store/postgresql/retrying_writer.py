@@ -58,7 +58,7 @@ class RetryingWriter:
         if not writes:
             return []
         with storable():
-            query, values, answers = _call(writes)
+            query, values, answers = append_call(writes)
         uncertain = False
         for attempt in range(1, ATTEMPTS_MAX + 1):
             session: Session | None = None
@@ -155,7 +155,7 @@ class RetryingWriter:
         return True
 
 
-def _call(writes: Sequence[Write]) -> tuple[str, Sequence[object], Callable[[list[Row]], list[AppendResult]]]:
+def append_call(writes: Sequence[Write]) -> tuple[str, Sequence[object], Callable[[list[Row]], list[AppendResult]]]:
     """The statement that appends ``writes``, its values, and the reader of its rows.
 
     Nearly every batch fits into arrays, which take a third of the time of a document.
