@@ -172,6 +172,8 @@ class GatewayBreaker:
 
     def pending_transition(self) -> tuple[int, str] | None:
         """The transition to record now, as (epoch to change, new state); None when there is none."""
+        if not self._unshared:  # nearly always; an expiry adds none
+            return None
         now = self._expire()
         if not self._unshared or now < self._requested_at + RESEND_S:
             return None
@@ -180,6 +182,8 @@ class GatewayBreaker:
 
     def pending_transition_s(self) -> float | None:
         """Seconds until a transition is to be recorded (again); None when the record has the present state."""
+        if not self._unshared:
+            return None
         now = self._expire()
         return max(self._requested_at + RESEND_S - now, 0.0) if self._unshared else None
 
