@@ -60,15 +60,20 @@ class Beside:
         return Spread.of(ours).median / Spread.of(theirs).median if ours and theirs else None
 
     @property
+    def remarks(self) -> list[str]:
+        """Why a result is missing, other than by a failure of ours."""
+        errors = [f"{one['peer']}: {one['error']}" for one in self.results if "error" in one and one["peer"] != OURS]
+        return [self.failure, *errors] if self.failure else errors
+
+    @property
     def problems(self) -> list[str]:
-        """What failed. Failures of the hand-written service are not problems of ours, but leave no ratio."""
-        found = [self.failure] if self.failure else []
+        """What failed of ours."""
+        found = []
         for one in self.results:
-            if "error" in one:
-                found.append(f"{one['peer']}: {one['error']}")
-            elif one["peer"] == OURS:
+            if one["peer"] == OURS:
                 counts = {what: one.get(what, 0) for what in ("not_2xx", "socket_errors", "unprocessed")}
                 found += [f"{OURS}: {count} {what}" for what, count in counts.items() if count]
+                found += [f"{OURS}: {one['error']}"] if "error" in one else []
         return found
 
 
@@ -105,8 +110,8 @@ def beside(folder: Path, rounds: int, seconds: int, say: Callable[[str], None]) 
         for name in (HAND_WRITTEN, OURS):
             if rates := one.of(name, "end_to_end"):
                 say(f"  {name:13} {Spread.of(rates).median:7,.0f}/s, ours with {workers} workers")
-        for problem in one.problems:
-            say(f"  {problem}")
+        for text in (*one.remarks, *one.problems):
+            say(f"  {text}")
     return all_of_it
 
 

@@ -63,11 +63,14 @@ def test_results(tmp_path: Path) -> None:
 
 
 def test_failures(tmp_path: Path) -> None:
-    """A benchmark that fails gives its last line and no ratio; a deposit of ours that was not done is a problem."""
+    """A benchmark that fails gives its last line and no ratio; only failures of ours are problems."""
     rows = peers.beside(_benchmark(tmp_path, "echo port 8088 is taken; exit 3\n"), 1, 1, lambda _: None)
     assert [row.ratio for row in rows] == [None, None]
-    assert [row.problems for row in rows] == [[f"{tmp_path.name}: exit status 3: port 8088 is taken"]] * 2
+    assert [row.remarks for row in rows] == [[f"{tmp_path.name}: exit status 3: port 8088 is taken"]] * 2
+    assert [row.problems for row in rows] == [[], []]
     assert report_peers.render(rows) == ""
     assert Beside(1, _results(900.0, unprocessed=3)).problems == [f"{OURS}: 3 unprocessed"]
     broken = Beside(1, [{"peer": HAND_WRITTEN, "error": "no port"}, *_results(900.0)[1:]])
-    assert (broken.ratio, broken.problems) == (None, [f"{HAND_WRITTEN}: no port"])
+    assert (broken.ratio, broken.remarks, broken.problems) == (None, [f"{HAND_WRITTEN}: no port"], [])
+    not_started = Beside(1, [*_results(900.0)[:1], {"peer": OURS, "error": "no answer"}])
+    assert (not_started.ratio, not_started.remarks, not_started.problems) == (None, [], [f"{OURS}: no answer"])
