@@ -16,6 +16,8 @@ ONLY ?=
 # Arguments of the benchmark, for example BENCH="--store sqlite".
 BENCH ?=
 SHORT := --rounds 1 --seconds 1 --connections 32 --only accept complete
+# The folder with the benchmark of other services, which runs a hand-written one beside ours.
+PEERS ?= ../shared/peers
 JOBS ?= 2
 REPORT ?=
 
@@ -29,8 +31,8 @@ export TESTS_EFFORT := $(EFFORT)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format bench bench-short simulate mutants coverage lock clean image image-test image-tools \
-	monitoring-tools
+.PHONY: help setup run test check format bench bench-short bench-scale bench-tools simulate mutants coverage lock \
+	clean image image-test image-tools monitoring-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,10 +93,16 @@ format: setup ## format the code as make check requires
 	@$(PYTHON) -m ruff format .
 
 bench: setup ## measure the performance; the figures go into bench/RESULTS.md
-	@$(PYTHON) -m bench $(BENCH)
+	@$(PYTHON) -m bench --peers $(PEERS) $(BENCH)
 
 bench-short: setup ## a benchmark of about a minute, which fails on failures and never on times
 	@$(PYTHON) -m bench $(SHORT)
+
+bench-scale: setup ## the benchmark on databases with 10 million events, for several minutes
+	@$(PYTHON) -m bench --scale $(BENCH)
+
+bench-tools: ## install what the hand-written service of make bench needs (Debian), into var/bench-tools
+	@bench/tools.sh $(PEERS)
 
 simulate: setup ## deterministic simulation; SEEDS=200 FIRST=1, PROCESSES=1 to 3, else the seed chooses
 	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --first $(FIRST)$(if $(PROCESSES), --processes $(PROCESSES))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -89,9 +88,11 @@ class JournalActor(ServiceActor):
             return Unanswered(error, uncertain=True)
 
     def _answer(self, append: Append, result: AppendResult | Unanswered) -> None:
-        with suppress(ActorDeadError):  # its successor does not await this append: it loads the state
-            writer, written = append.reply_to, Written(append.serial, result)
+        writer, written = append.reply_to, Written(append.serial, result)
+        try:
             if isinstance(writer, Reference):
                 writer.tell_here(written)  # one thread hand-over less; the journal may block its own thread
             else:
                 writer.tell(written)
+        except ActorDeadError:
+            return  # its successor does not await this append: it loads the state

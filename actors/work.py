@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import orjson
 
 from domain.account import Transaction
@@ -11,11 +13,12 @@ from store.port import Action, OpenWork, StreamKey, WorkItem
 
 FIRST_TOKEN = 1
 """The token of work that was leased in the commit that opened it."""
+_EVENT_TYPES: Final = {kind: f"{kind.value.capitalize()}Received" for kind in Kind}
 
 
 def event_type_of(kind: Kind) -> str:
     """The type of the event that opens a transaction's work."""
-    return f"{kind.value.capitalize()}Received"
+    return _EVENT_TYPES[kind]
 
 
 def write_context(metadata: Metadata, event_id: str) -> bytes:

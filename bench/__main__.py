@@ -11,24 +11,30 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import psycopg
 
-from bench import contention, machine, report, scaling
+from bench import contention, machine, many, marks, memory, peers, report, scaling
 from bench.facts import facts
 from bench.measure import Measured, measure
 from bench.profiling import ProfileError, profile
-from bench.report import Outcome
+from bench.report import Extras, Outcome
 from bench.search import CANDIDATES, best_connections
 from bench.servers import CHECKOUT, ServerError
-from bench.setups import EMPTY, FIGURES, Conditions
+from bench.setups import EMPTY, FIGURES, Conditions, figures_of
 from bench.targets import SQLITE, Target, refusal, server_url
 
 _RESULTS: Final = CHECKOUT / "bench" / "RESULTS.md"
+_MANY: Final = CHECKOUT / "bench" / "SCALE.md"
 _SCALING: Final = CHECKOUT / "docs" / "scaling.md"
 _STORES: Final = ("sqlite", "postgresql", "both")
 _CONFLICTS: Final = "conflicts"
+_PEERS: Final = "peers"
+_MEMORY: Final = "memory"
+_OTHERS: Final = (_CONFLICTS, _PEERS, _MEMORY)
+"""What is measured beside the figures."""
 
 
 def main() -> int:
@@ -45,7 +51,7 @@ def main() -> int:
             conditions = _with_connections(_conditions(options, targets[0]), [options.profile])
             _say(profile(options.profile, conditions))
             return 0
-        return _measure(options, targets, cores)
+        return _measure_many(options, targets, cores) if options.scale else _measure(options, targets, cores)
     except (ServerError, ProfileError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -71,17 +77,57 @@ def choose_targets(store: str, workers: int) -> list[Target]:
 def _measure(options: argparse.Namespace, targets: Sequence[Target], cores: int) -> int:
     described = facts(cores, targets, (_RESULTS, _SCALING))
     outcomes = [_measure_target(options, target) for target in targets]
-    page = report.render(described, outcomes)
+    extras = _measure_extras(options, targets)
+    wanted = marks.of_run(outcomes, extras)
+    page = report.render(described, outcomes, extras, marks.render(wanted))
     _say(f"\n{page}")
+    marks.say(wanted, _say)
     if options.only or options.store != "both":
         _say(f"{_RESULTS.relative_to(CHECKOUT)} is unchanged: not all figures were measured")
     else:
         _RESULTS.write_text(page, encoding="utf-8")
         _rewrite_scaling(described, outcomes)
-    problems = report.problems(outcomes)
+    problems = [*report.problems(outcomes), *extras.problems]
     for problem in problems:
         sys.stderr.write(f"{problem}\n")
     return 1 if problems else 0
+
+
+def _measure_many(options: argparse.Namespace, targets: Sequence[Target], cores: int) -> int:
+    described = facts(cores, targets, (_MANY,))
+    rows: list[many.Many] = []
+    for target in targets:
+        _say(target.name)
+        conditions = _with_connections(_conditions(options, target), many.FIGURES)
+        rows += many.many(conditions, max(1, options.rounds // 2), _say)
+    wanted = marks.of_many(rows)
+    page = report.render_many(described, rows, marks.render(wanted))
+    _say(f"\n{page}")
+    marks.say(wanted, _say)
+    if options.store != "both":
+        _say(f"{_MANY.relative_to(CHECKOUT)} is unchanged: not all stores were measured")
+    else:
+        _MANY.write_text(page, encoding="utf-8")
+    problems = [problem for row in rows for problem in row.all_problems()]
+    for problem in problems:
+        sys.stderr.write(f"{problem}\n")
+    return 1 if problems else 0
+
+
+def _measure_extras(options: argparse.Namespace, targets: Sequence[Target]) -> Extras:
+    only, extras = options.only or _OTHERS, Extras()
+    if _MEMORY in only and SQLITE in targets:
+        _say("memory")
+        extras.memory = memory.probe()
+        _say(f"  {extras.memory.after / 1e6:,.0f} MB with {extras.memory.customers:,} customers")
+    if _PEERS in only and any(target.server_url for target in targets):
+        _say("hand-written service")
+        if reason := peers.refusal(options.peers):
+            _say(f"  not measured: {reason}")
+        else:
+            rounds = max(1, options.rounds // 2)
+            extras.beside = peers.beside(options.peers, rounds, max(1, round(options.seconds)), _say)
+    return extras
 
 
 def _rewrite_scaling(described: Mapping[str, str], outcomes: Sequence[Outcome]) -> None:
@@ -93,8 +139,8 @@ def _rewrite_scaling(described: Mapping[str, str], outcomes: Sequence[Outcome]) 
 
 def _measure_target(options: argparse.Namespace, target: Target) -> Outcome:
     _say(target.name)
-    only = options.only or [*FIGURES[1:], _CONFLICTS]
-    figures = [figure for figure in FIGURES[1:] if figure in only]
+    only = options.only or [*FIGURES[1:], *_OTHERS]
+    figures = [figure for figure in figures_of(target)[1:] if figure in only]
     if figures:
         figures.insert(0, EMPTY)
     conflicts = target.server_url and _CONFLICTS in only
@@ -121,7 +167,7 @@ def _rounds(conditions: Conditions, figures: Sequence[str], number: int) -> dict
 def _measure_one(figure: str, conditions: Conditions) -> Measured:
     measured = measure(figure, conditions)
     _say(
-        f"  {figure:13} {measured.rate:7,.0f}/s {measured.worker_us + measured.database_us:6,.0f} us of CPU each,"
+        f"  {figure:13} {measured.rate:7,.0f}/s {measured.cpu_us:6,.0f} us of CPU each,"
         f" others {measured.others_cpu:.2f} cores"
         + (f", {len(measured.problems)} problems" if measured.problems else "")
     )
@@ -160,7 +206,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=(*FIGURES[1:], _CONFLICTS),
+        choices=(*FIGURES[1:], *_OTHERS),
         help="measure only these figures, and those that they are compared with",
     )
     parser.add_argument(
@@ -175,6 +221,17 @@ def _options() -> argparse.Namespace:
         type=int,
         default=256,
         help="maximum number of accepted deposits that are not completed (default 256)",
+    )
+    parser.add_argument(
+        "--scale",
+        action="store_true",
+        help="measure on databases with many customers and events instead: several minutes, and 15 GB of disk",
+    )
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=peers.FOLDER,
+        help="folder of the benchmark of other services, which is only read (default ../shared/peers)",
     )
     parser.add_argument(
         "--profile",

@@ -5,8 +5,9 @@ One small port, ``Database``, serves both stores, so both have the same checks a
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -60,11 +61,11 @@ class Database(Protocol):
     def unfinished(self) -> int:
         """The number of unfinished pieces of work; finished work has no row."""
 
-    def statuses(self) -> dict[str, str]:
-        """The status of every transaction."""
+    def statuses(self, transaction_ids: Sequence[str]) -> dict[str, str]:
+        """The status of each of these transactions that is stored."""
 
-    def completion_times_s(self) -> Iterator[tuple[str, float]]:
-        """For every transaction the seconds from its receipt to its last change, by the service's own clock."""
+    def completion_times_s(self, transaction_ids: Sequence[str]) -> list[float]:
+        """For each of these transactions the seconds from its receipt to its last change, by the service's clock."""
 
 
 class SqliteDatabase:
@@ -72,23 +73,29 @@ class SqliteDatabase:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.path: Final = Path(unquote(url.removeprefix("sqlite:///")))
 
     @cached_property
     def _reader(self) -> apsw.Connection:
-        return open_reader(Path(unquote(self.url.removeprefix("sqlite:///"))))
+        return open_reader(self.path)
 
     def unfinished(self) -> int:
         """See Database."""
         return int(self._reader.execute("SELECT count(*) FROM work").get)
 
-    def statuses(self) -> dict[str, str]:
+    def statuses(self, transaction_ids: Sequence[str]) -> dict[str, str]:
         """See Database."""
-        return dict(self._reader.execute("SELECT transaction_id, status FROM transactions"))
+        query = (
+            "SELECT transaction_id, status FROM transactions WHERE transaction_id IN (SELECT value FROM json_each(?))"
+        )
+        return dict(self._reader.execute(query, (json.dumps(transaction_ids),)))
 
-    def completion_times_s(self) -> Iterator[tuple[str, float]]:
+    def completion_times_s(self, transaction_ids: Sequence[str]) -> list[float]:
         """See Database."""
-        rows = self._reader.execute("SELECT transaction_id, updated_at - created_at FROM transactions")
-        return ((transaction_id, took_us / 1_000_000) for transaction_id, took_us in rows)
+        query = (
+            "SELECT updated_at - created_at FROM transactions WHERE transaction_id IN (SELECT value FROM json_each(?))"
+        )
+        return [took_us / 1_000_000 for (took_us,) in self._reader.execute(query, (json.dumps(transaction_ids),))]
 
     def close(self) -> None:
         """Close the file."""
@@ -103,23 +110,25 @@ class PostgresqlDatabase:
         self.url = url
         self._connection = psycopg.connect(url, autocommit=True, application_name="payments-bench")
 
-    def _rows(self, query: str) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query).fetchall()
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query, values).fetchall()
 
     def unfinished(self) -> int:
         """See Database."""
         return int(self._rows("SELECT count(*) FROM work")[0][0])
 
-    def statuses(self) -> dict[str, str]:
+    def statuses(self, transaction_ids: Sequence[str]) -> dict[str, str]:
         """See Database."""
-        return dict(self._rows("SELECT transaction_id, status FROM transactions"))
+        query = "SELECT transaction_id, status FROM transactions WHERE transaction_id = ANY (%s)"
+        return dict(self._rows(query, list(transaction_ids)))
 
-    def completion_times_s(self) -> Iterator[tuple[str, float]]:
+    def completion_times_s(self, transaction_ids: Sequence[str]) -> list[float]:
         """See Database."""
-        rows = self._rows(
-            "SELECT transaction_id, extract(epoch FROM updated_at - created_at)::float8 FROM transactions"
+        query = (
+            "SELECT extract(epoch FROM updated_at - created_at)::float8 FROM transactions"
+            " WHERE transaction_id = ANY (%s)"
         )
-        return iter([(row[0], row[1]) for row in rows])
+        return [row[0] for row in self._rows(query, list(transaction_ids))]
 
     @cached_property
     def is_on_this_machine(self) -> bool:

@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
+OF_MANY: Final = """\
+## How to read it
+
+- *Filled* is a database with the completed deposits of so many customers, with real events, hashes and rows. *Empty* is
+  a new one. Both get the same load, in turn, and the ratio of a round is its rate divided by the mean of the two rates
+  on empty databases around it. [RESULTS.md](RESULTS.md) explains the other words.
+- The clients' customers are drawn from all customers, so nearly every deposit is a first touch: its customer is read
+  from the store. On the empty database they are new customers.
+- *By CPU* is the ratio without waiting. It is far above the ratio of the rates where pages had to be read from the
+  disk: the memory of the machine does not hold the filled database, or it was released meanwhile.
+- All deposits of the measurements are checked as in RESULTS.md, and 1,000 customers by ``manage.py verify``'s rules.
+"""
+
 HOW_TO_READ: Final = """\
 ## How to read it
 
@@ -24,6 +37,12 @@ HOW_TO_READ: Final = """\
   saturated and its backlog bounded. The count is of deposits that were answered with 202; at the end the store must
   hold all of them as `completed`. The time runs from the first POST until no work is left in the store, so it includes
   the backlog at the end of the load.
+- *Each at one worker*: the requests of a customer go to one worker, as a proxy could arrange (routed clients).
+- **Marks** are what the service is meant to reach. A missed mark fails nothing. The ratios are the medians of this
+  page. The mark of memory is a process of the tests with the parts of a worker (`tests/actors/runtime`).
+- **Hand-written service**: a Falcon resource with one INSERT per request, and two processes that take rows with SKIP
+  LOCKED and call the provider, on the same PostgreSQL. A benchmark outside of this repository runs it beside ours, with
+  its own load (32 connections, 1,000 customers), where its folder and its tools are present (`make bench-tools`).
 - **Many customers** are drawn at random. *First touches* is the share of deposits that were a customer's first, which
   costs a read of the store. **One customer**: all deposits go to one stream, and on PostgreSQL to all workers, whose
   writes then conflict all the time.

@@ -10,7 +10,7 @@ from typing import Final
 
 from bench import machine, record, servers, setups
 from bench.batches import Batch, batches_since
-from bench.databases import PostgresqlDatabase, Table, Written
+from bench.databases import PostgresqlDatabase, SqliteDatabase, Table, Written
 from bench.load import Load, Sample
 from bench.setups import COMPLETING, EMPTY, Conditions, Requests, ServiceSetup
 from bench.watch import DATABASE, Watch
@@ -63,18 +63,32 @@ class Measured:
     storage: Storage | None = None
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def cpu_us(self) -> float:
+        """CPU time of workers and database server per deposit."""
+        return self.worker_us + self.database_us
 
-def measure(figure: str, conditions: Conditions, *, storage: bool = False) -> Measured:
+
+def measure(
+    figure: str,
+    conditions: Conditions,
+    *,
+    storage: bool = False,
+    filled: SqliteDatabase | PostgresqlDatabase | None = None,
+) -> Measured:
     """Measure ``figure`` once, with new processes and a new database. ``storage``: measure PostgreSQL's tables, too.
 
-    Raises ServerError.
+    With ``filled`` on this database, which is too large to be verified here. Raises ServerError.
     """
     conditions = setups.for_figure(figure, conditions)
     if figure == EMPTY:
         with setups.empty_resource(conditions) as server:
             return _measure_empty(server, conditions)
-    with setups.service(figure, conditions) as setup:
-        return _measure_service(setup, figure, conditions, storage=storage)
+    with setups.service(figure, conditions, filled) as setup:
+        measured = _measure_service(setup, figure, conditions, storage=storage)
+        if filled is None:
+            measured.problems += record.verify(setup.database)
+        return measured
 
 
 def _measure_empty(server: servers.Server, conditions: Conditions) -> Measured:
@@ -121,9 +135,8 @@ def _measure_service(setup: ServiceSetup, figure: str, conditions: Conditions, *
 
     accepted = [*warm.accepted, *sample.accepted]
     measured.problems += record.check_deposits(database, accepted, "completed" if completing else "pending")
-    measured.problems += record.verify(database)
     if completing:
-        measured.completion_times = record.completion_times_s(database, sample.accepted)
+        measured.completion_times = database.completion_times_s(sample.accepted)
     if storage and isinstance(database, PostgresqlDatabase):
         measured.storage = _storage(database, len(accepted))
     return measured

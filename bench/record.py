@@ -11,6 +11,9 @@ from typing import Final
 
 from bench.databases import Database
 from bench.servers import CHECKOUT, clean_environ
+from store.backends import backend_of
+from store.port import StreamKey
+from store.verify import verify as find_problems
 
 _POLL_S: Final = 0.01
 _STALLED_S: Final = 20.0
@@ -32,21 +35,22 @@ def wait_until_finished(database: Database) -> int:
         time.sleep(_POLL_S)
 
 
-def completion_times_s(database: Database, transaction_ids: Iterable[str]) -> list[float]:
-    """For each of these transactions, the seconds from its receipt to its completion, by the service's own clock."""
-    wanted = set(transaction_ids)
-    return [took_s for transaction_id, took_s in database.completion_times_s() if transaction_id in wanted]
-
-
 def check_deposits(database: Database, accepted: list[str], status: str) -> list[str]:
     """Problems of the deposits that were answered with 202, all of which must have ``status`` by now."""
-    stored = database.statuses()
+    stored = database.statuses(accepted)
     problems = []
     if len(set(accepted)) != len(accepted):
         problems.append(f"{len(accepted) - len(set(accepted))} answers contain a transaction of another answer")
     found = Counter(stored.get(transaction_id, "not stored") for transaction_id in set(accepted))
     problems += [f"{count} accepted deposits are {what}" for what, count in found.items() if what != status]
     return problems
+
+
+def verify_streams(database: Database, merchant: str, stream_ids: Iterable[str]) -> list[str]:
+    """Problems of these streams, for a database that is too large for ``verify``."""
+    streams = [StreamKey(merchant, stream_id) for stream_id in stream_ids]
+    with backend_of(database.url, root=CHECKOUT).audit() as audit:
+        return [f"verify: {problem.stream}: {problem.text}" for problem in find_problems(audit, streams=streams)]
 
 
 def verify(database: Database) -> list[str]:

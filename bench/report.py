@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench import report_figures, report_writes
+from bench import report_figures, report_peers, report_writes
 from bench.contention import Contention
 from bench.figures import Spread
-from bench.legend import HOW_TO_READ
+from bench.legend import HOW_TO_READ, OF_MANY
+from bench.many import Many
 from bench.measure import Measured
+from bench.memory import Memory
+from bench.peers import Beside
 from bench.report_figures import WORDS, Rounds
 from bench.setups import Conditions
+from bench.tables import spread, table
 
 _DISTURBED_CORES: Final = 0.1
 
@@ -36,13 +40,58 @@ class Outcome:
                 yield f"{row.figure} with {row.customers} customers{where}, round {number}", measured
 
 
-def render(facts: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
+@dataclass(slots=True)
+class Extras:
+    """What is measured beside the figures of the targets."""
+
+    memory: Memory | None = None
+    beside: Sequence[Beside] = ()
+
+    @property
+    def problems(self) -> list[str]:
+        """What failed, with where."""
+        found = [f"ours with {one.workers} workers: {problem}" for one in self.beside for problem in one.problems]
+        return [*found, *([self.memory.problem] if self.memory is not None and self.memory.problem else [])]
+
+
+def render(facts: Mapping[str, str], outcomes: Sequence[Outcome], extras: Extras | None = None, marks: str = "") -> str:
     """Make the page. ``facts`` are names and values of the machine, the versions and the settings."""
     parts = ["# Results", _list(facts)]
+    if marks:
+        parts += ["## Marks", marks]
     for outcome in outcomes:
         parts += _target(outcome)
+    if extras is not None:
+        parts += _extras(extras)
     parts += [_disturbance(outcomes), HOW_TO_READ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def render_many(facts: Mapping[str, str], rows: Sequence[Many], marks: str) -> str:
+    """Make the page of the measurements with many customers."""
+    header = ["target", "figure", "filled ÷ empty", "by CPU", "per second: filled", "empty"]
+    header += ["CPU per deposit, us: filled", "empty"]
+    lines = [
+        [
+            row.conditions.target.name,
+            WORDS[row.figure].partition(",")[0],
+            spread(row.ratios, "{:.2f}"),
+            f"{row.ratio_by_cpu:.2f}",
+            spread([one.rate for one in row.filled], "{:,.0f}"),
+            spread([one.rate for one in row.empty], "{:,.0f}"),
+            spread([one.cpu_us for one in row.filled], "{:,.0f}"),
+            spread([one.cpu_us for one in row.empty], "{:,.0f}"),
+        ]
+        for row in rows
+    ]
+    conditions = [
+        f"- {row.conditions.target.name}: {row.conditions.customers:,} customers, {row.events:,} events; connections"
+        f" {_connections(row.conditions.connections)}"
+        for row in rows
+        if row.figure == rows[0].figure
+    ]
+    parts = ["# Results with many customers", _list(facts), "\n".join(conditions), "## Marks", marks, "## Figures"]
+    return "\n\n".join([*parts, table(header, lines), OF_MANY.strip()]) + "\n"
 
 
 def problems(outcomes: Sequence[Outcome]) -> list[str]:
@@ -53,6 +102,20 @@ def problems(outcomes: Sequence[Outcome]) -> list[str]:
         for where, measured in outcome.measurements()
         for problem in measured.problems
     ]
+
+
+def _extras(extras: Extras) -> list[str]:
+    parts = []
+    if beside := report_peers.render(extras.beside):
+        parts += ["## Hand-written service", beside]
+    if (of := extras.memory) is not None and not of.problem:
+        each = (of.after - of.before) / of.customers
+        text = (
+            f"A process with the parts of a worker takes {of.before / 1e6:,.0f} MB, and {of.after / 1e6:,.0f} MB after"
+            f" {of.customers:,} customers stored a deposit each ({each / 1e3:.1f} kB for each)."
+        )
+        parts += ["## Memory", text]
+    return parts
 
 
 def _target(outcome: Outcome) -> list[str]:

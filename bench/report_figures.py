@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.figures import ratios
 from bench.measure import Measured
-from bench.setups import ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT, COMPLETING, EMPTY
+from bench.setups import ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT, COMPLETE_ROUTED, COMPLETING, EMPTY
 from bench.tables import median, percentiles, spread, table
 from bench.watch import DATABASE
 
@@ -19,6 +19,7 @@ WORDS: Final = {
     ACCEPT: "accepted, many customers",
     ACCEPT_HOT: "accepted, one customer",
     COMPLETE: "completed, many customers",
+    COMPLETE_ROUTED: "completed, many customers, each at one worker",
     COMPLETE_HOT: "completed, one customer",
 }
 
@@ -32,7 +33,7 @@ def figures(rounds: Rounds) -> str:
             [
                 WORDS[figure],
                 _ratio(figure, rounds, lambda one: one.rate),
-                _ratio(figure, rounds, lambda one: 1 / max(1.0, one.worker_us + one.database_us)),
+                _ratio(figure, rounds, lambda one: 1 / max(1.0, one.cpu_us)),
                 spread([one.rate for one in measurements], "{:,.0f}"),
                 percentiles(one.latencies for one in measurements),
                 percentiles(one.completion_times for one in measurements),

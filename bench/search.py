@@ -13,12 +13,19 @@ from typing import Final
 
 from bench import record, setups
 from bench.load import Load
-from bench.setups import ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT, COMPLETING, EMPTY, Conditions
+from bench.setups import ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT, COMPLETE_ROUTED, COMPLETING, EMPTY, Conditions
 
 CANDIDATES: Final = (8, 16, 32, 64, 128)
 
-_SAME_AS: Final = {EMPTY: EMPTY, ACCEPT: ACCEPT, ACCEPT_HOT: ACCEPT, COMPLETE: COMPLETE, COMPLETE_HOT: COMPLETE}
-"""For each figure, the figure that is searched for it: many customers also for one customer."""
+_SAME_AS: Final = {
+    EMPTY: EMPTY,
+    ACCEPT: ACCEPT,
+    ACCEPT_HOT: ACCEPT,
+    COMPLETE: COMPLETE,
+    COMPLETE_ROUTED: COMPLETE,
+    COMPLETE_HOT: COMPLETE,
+}
+"""For each figure, the figure that is searched for it: many customers also for one customer, and for routed clients."""
 _TRIAL_S: Final = 1.5
 _AS_GOOD: Final = 0.99
 

@@ -23,11 +23,11 @@ EMPTY: Final = "empty"
 ACCEPT: Final = "accept"
 ACCEPT_HOT: Final = "accept-hot"
 COMPLETE: Final = "complete"
+COMPLETE_ROUTED: Final = "complete-routed"
 COMPLETE_HOT: Final = "complete-hot"
-FIGURES: Final = (EMPTY, ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_HOT)
-COMPLETING: Final = frozenset({COMPLETE, COMPLETE_HOT})
+FIGURES: Final = (EMPTY, ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_ROUTED, COMPLETE_HOT)
+COMPLETING: Final = frozenset({COMPLETE, COMPLETE_ROUTED, COMPLETE_HOT})
 
-_SEED: Final = 1
 _CALLBACK_SECRETS: Final = {
     "PAYMENTS_GATEWAY_A_SECRETS": f"whsec_{b64encode(b'a secret of the bench').decode()}",
     "PAYMENTS_GATEWAY_B_SECRETS": "another secret of the bench",
@@ -59,19 +59,20 @@ class Requests(Iterator[bytes]):
     """
 
     def __init__(self, host: str, customers: int, part: int = 0, parts: int = 1) -> None:
-        mine = wire.customers(customers, _SEED)[part::parts]
-        self._requests = [wire.deposit(host, customer) for customer in mine]
-        self._draw = random.Random(_SEED + 1 + part).random
-        self._seen = bytearray(len(mine))
+        self._customers = [one.encode() for one in wire.customers(customers, wire.SEED)[part::parts]]
+        # Their ids have the same length, so the requests differ by the id alone.
+        self._before, self._after = wire.deposit(host, self._customers[0].decode()).split(self._customers[0])
+        self._draw = random.Random(wire.SEED + 1 + part).random
+        self._seen = bytearray(len(self._customers))
         self.drawn = self.first = 0
 
     def __next__(self) -> bytes:
-        number = int(self._draw() * len(self._requests))
+        number = int(self._draw() * len(self._customers))
         self.drawn += 1
         if not self._seen[number]:
             self._seen[number] = 1
             self.first += 1
-        return self._requests[number]
+        return self._before + self._customers[number] + self._after
 
 
 class ServiceSetup:
@@ -106,13 +107,13 @@ def empty_resource(conditions: Conditions) -> Iterator[servers.Server]:
 
 
 @contextmanager
-def service(figure: str, conditions: Conditions) -> Iterator[ServiceSetup]:
-    """The service in the role that ``figure`` needs. Raises ServerError."""
-    with (
-        tempfile.TemporaryDirectory(prefix="payments-bench-") as name,
-        new_database(conditions.target, Path(name)) as database,
-        ExitStack() as processes,
-    ):
+def service(
+    figure: str, conditions: Conditions, filled: SqliteDatabase | PostgresqlDatabase | None = None
+) -> Iterator[ServiceSetup]:
+    """The service in the role that ``figure`` needs, on a new database or on ``filled``. Raises ServerError."""
+    with tempfile.TemporaryDirectory(prefix="payments-bench-") as name, ExitStack() as stack:
+        database = filled or stack.enter_context(new_database(conditions.target, Path(name)))
+        processes = stack.enter_context(ExitStack())
         settings = {
             **conditions.target.settings(database.url),
             "PAYMENTS_ROLE": "all" if figure in COMPLETING else "api",
@@ -125,8 +126,15 @@ def service(figure: str, conditions: Conditions) -> Iterator[ServiceSetup]:
 
 
 def for_figure(figure: str, conditions: Conditions) -> Conditions:
-    """The conditions with the number of customers of ``figure``."""
-    return replace(conditions, customers=1) if figure in {ACCEPT_HOT, COMPLETE_HOT} else conditions
+    """The conditions with the number of customers of ``figure``, and the way of its clients."""
+    if figure in {ACCEPT_HOT, COMPLETE_HOT}:
+        return replace(conditions, customers=1)
+    return replace(conditions, routed=True) if figure == COMPLETE_ROUTED else conditions
+
+
+def figures_of(target: Target) -> tuple[str, ...]:
+    """The figures that ``target`` can have. One worker serves every customer in any case."""
+    return tuple(figure for figure in FIGURES if figure != COMPLETE_ROUTED or target.workers > 1)
 
 
 def requests_to(server: servers.Server, conditions: Conditions) -> list[Requests]:

@@ -11,6 +11,8 @@ import re
 from typing import Final
 
 DEPOSIT_PATH: Final = "/v1/deposit"
+SEED: Final = 1
+"""Of the customers."""
 
 _LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]+)\r\n")
 _ID: Final = re.compile(rb'"transaction_id": ?"([^"]+)"')

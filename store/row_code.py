@@ -64,6 +64,23 @@ def write_{table.name}(write, stream_name, stream_id, it):
     return function
 
 
+def compile_flat_writer(
+    table: Table[T], write: Mapping[Type, Callable[[Any], Any]], groups: Sequence[Sequence[Column]]
+) -> Callable[..., None]:
+    """A function of a list for each of ``groups``, and an object. It adds the values of each group to its list."""
+    code = _Writer(table, write)
+    lists = [f"list_{number}" for number in range(len(groups))]
+    added = "".join(
+        f"    {name} += ({''.join(f'{code.value(column)}, ' for column in group)})\n"
+        for name, group in zip(lists, groups, strict=True)
+    )
+    source = f"""
+def add_{table.name}({", ".join(lists)}, it):
+{code.nested()}{added}"""
+    function: Callable[..., None] = _compiled(f"add_{table.name}", source, code.names)
+    return function
+
+
 class Members(dict[Any, Enum]):
     """The members of an enumeration by their values: several times faster than a call of it, with the same error."""
 

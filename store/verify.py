@@ -39,16 +39,22 @@ class Tally:
     heads: int = 0
 
 
-def verify(audit: Audit, heads: Iterable[str | bytes] = (), tally: Tally | None = None) -> Iterator[Problem]:
+def verify(
+    audit: Audit,
+    heads: Iterable[str | bytes] = (),
+    tally: Tally | None = None,
+    streams: Iterable[StreamKey] | None = None,
+) -> Iterator[Problem]:
     """Yield evidence of missing data, then the problems of the streams, ascending, then those of ``heads``.
 
-    ``heads`` are lines of ``export_heads``. Memory holds the transactions of one stream at a time.
+    ``heads`` are lines of ``export_heads``; ``streams`` are checked in place of all. Memory holds the transactions of
+    one stream at a time.
     """
     tally = Tally() if tally is None else tally
     missing = audit.missing()
     if missing is not None:
         yield Problem(None, None, missing)
-    for stream in audit.streams():
+    for stream in audit.streams() if streams is None else streams:
         tally.streams += 1
         yield from _verify_stream(audit, stream, tally)
     for line in heads:

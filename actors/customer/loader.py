@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -141,5 +140,7 @@ class Loader:
                 leases.update((work_id, self._store.lease(work_id)) for work_id in request.work_ids)
             except BaseException as error:  # noqa: BLE001  # the same
                 result = error
-        with suppress(ActorDeadError):  # the successor loads for itself
+        try:
             request.reply_to.tell(Loaded(request.serial, result, leases))
+        except ActorDeadError:
+            return  # the successor loads for itself

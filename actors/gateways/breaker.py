@@ -172,16 +172,14 @@ class GatewayBreaker:
 
     def pending_transition(self) -> tuple[int, str] | None:
         """The transition to record now, as (epoch to change, new state); None when there is none."""
-        now = self._expire()
-        if not self._unshared or now < self._requested_at + RESEND_S:
+        if not self._unshared or (now := self._expire()) < self._requested_at + RESEND_S:
             return None
         self._requested_at = now
         return self._epoch, self._state
 
     def pending_transition_s(self) -> float | None:
         """Seconds until a transition is to be recorded (again); None when the record has the present state."""
-        now = self._expire()
-        return max(self._requested_at + RESEND_S - now, 0.0) if self._unshared else None
+        return max(self._requested_at + RESEND_S - self._expire(), 0.0) if self._unshared else None
 
     def probe_wanted(self) -> int | None:
         """The epoch of the record in which to request the probe now; None when it is not to be requested."""

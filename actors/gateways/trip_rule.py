@@ -17,6 +17,8 @@ from actors.gateways.rolling_window import RollingWindow
 
 # pybreaker counts in integers: an error percentage is compared in millionths.
 _WHOLE: Final = 1_000_000
+_NAMES: Final = {"closed": "closed", "open": "open", "half-open": "half_open"}
+"""Our names of pybreaker's states."""
 
 
 class CallFailedError(Exception):
@@ -53,6 +55,7 @@ class TripRule:
     """
 
     def __init__(self, window: RollingWindow, *, error_percent: float, request_volume: int) -> None:
+        self._window = window
         self._storage = _Storage(window, request_volume)
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=max(round(error_percent * _WHOLE / 100), 1),
@@ -64,7 +67,7 @@ class TripRule:
     @property
     def state(self) -> str:
         """``closed``, ``open`` or ``half_open``."""
-        return self._storage.state.replace("-", "_")
+        return _NAMES[self._storage.state]
 
     def enter(self, state: str) -> None:
         """Change to ``state``."""
@@ -73,6 +76,8 @@ class TripRule:
     def evaluate(self, *, healthy: bool) -> None:
         """Apply the rule after a call, already in the window, that was ``healthy`` or failed."""
         before = self.state
+        if healthy and before == "closed" and not self._window.failures:
+            return  # nearly every call: without a failure in the window, a success changes nothing
 
         def result() -> None:
             if not healthy:

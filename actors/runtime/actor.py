@@ -20,7 +20,7 @@ from pykka import ActorDeadError, ActorRef, Timeout
 from pykka._envelope import Envelope  # what Pykka's own references put into an inbox
 
 from actors.runtime.dispatchers import Dispatcher
-from actors.runtime.mailbox import Mailbox, Pause
+from actors.runtime.mailbox import Mailbox
 
 logger: Final = logging.getLogger(__name__)
 
@@ -107,6 +107,10 @@ class Reference(ActorRef[Any]):
         self.actor_inbox = actor.actor_inbox
         self.actor_stopped = actor.actor_stopped
 
+    def is_alive(self) -> bool:
+        """Whether the actor has not stopped."""
+        return not self.actor_inbox.stopped
+
     def tell(self, message: Any) -> None:
         """Send ``message``. Raises ActorDeadError and MailboxFullError."""
         self.actor_inbox.put(Envelope(message))
@@ -114,21 +118,6 @@ class Reference(ActorRef[Any]):
     def tell_here(self, message: Any) -> None:
         """Send ``message``, and let an idle actor handle it in the caller's thread. Raises the same."""
         self.actor_inbox.put_and_run(Envelope(message))
-
-
-class _Flag:
-    """The part of threading.Event that Pykka uses of ``actor_stopped``: 1.2 kB less in each idle actor."""
-
-    __slots__ = ("_set",)
-
-    def __init__(self) -> None:
-        self._set = False
-
-    def is_set(self) -> bool:
-        return self._set
-
-    def set(self) -> None:
-        self._set = True
 
 
 class ServiceActor(pykka.Actor):
@@ -149,7 +138,7 @@ class ServiceActor(pykka.Actor):
         # Not super().__init__(): it makes a random URN and a threading.Event for each of 100,000 actors.
         self.actor_urn = type(self).__name__  # for log lines; the key identifies the actor
         self.actor_inbox = Mailbox()
-        self.actor_stopped = _Flag()  # type: ignore[assignment]  # has the two methods that Pykka uses
+        self.actor_stopped = self.actor_inbox  # type: ignore[assignment]  # has the two methods that Pykka uses
         self._actor_ref = Reference(self)
 
     @classmethod
@@ -237,12 +226,9 @@ class ServiceActor(pykka.Actor):
             self._handle_failure(*sys.exc_info())
 
     def handle_waiting(self) -> bool:
-        """Handle messages until the mailbox pauses; True once the actor has stopped."""
-        try:
-            self._actor_loop_running()
-        except Pause:
-            return False
-        return True
+        """Handle the messages of this run; True once the actor has stopped."""
+        self._actor_loop_running()
+        return self.actor_inbox.stopped
 
     def end(self) -> None:
         """Pass the messages that were not handled to ``on_end``."""

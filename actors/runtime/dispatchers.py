@@ -8,6 +8,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final, Protocol
 
+from actors.runtime.locks import ShortLock
+
 logger: Final = logging.getLogger(__name__)
 
 
@@ -83,23 +85,33 @@ class GrowingExecutor:
     def __init__(self, name: str, threads: int) -> None:
         self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._name, self._limit = name, threads
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._threads: list[threading.Thread] = []
-        self._idle = 0
+        self._started = self._idle = 0
 
     def submit(self, function: Callable[[], None], /) -> None:
         """Call ``function`` on an idle thread, on a new one, or on the first that becomes free."""
         with self._lock:
-            if self._idle > 0:
-                self._idle -= 1
-            elif len(self._threads) < self._limit:
-                name = f"{self._name}-{len(self._threads)}"
-                thread = threading.Thread(target=self._loop, name=name, daemon=True)
-                thread.start()
-                self._threads.append(thread)
+            number = self._started
+            needed = self._idle <= 0 and number < self._limit
+            if needed:
+                self._started += 1
             else:
                 self._idle -= 1  # negative: the next thread that becomes free takes it at once
+        if needed:
+            self._start(number)
         self._queue.put(function)
+
+    def _start(self, number: int) -> None:
+        """Start a thread, outside of the lock: it waits until the thread runs."""
+        thread = threading.Thread(target=self._loop, name=f"{self._name}-{number}", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            with self._lock:
+                self._started -= 1
+            raise
+        self._threads.append(thread)
 
     def stop(self, timeout_s: float) -> bool:
         """End the threads after the queued work; False if some did not end within ``timeout_s`` in total."""

@@ -28,10 +28,6 @@ class MailboxFullError(Exception):
     """The actor has its maximum of waiting messages; this one was not accepted."""
 
 
-class Pause(BaseException):
-    """Leaves Pykka's receive loop between two messages. Never raised in a handler."""
-
-
 class Owner(Protocol):
     """The actor that handles the messages of a mailbox; see ServiceActor."""
 
@@ -47,6 +43,9 @@ class Mailbox:
 
     ``capacity`` bounds the waiting messages that have a class attribute ``refusable``: new commands. Answers are
     bounded by the number of requests, and are never refused.
+
+    It also has the two methods of ``threading.Event`` by which Pykka's receive loop learns that it has to end
+    (``actor_stopped``). So the loop also ends between two messages, without an exception.
     """
 
     __slots__ = (
@@ -58,6 +57,7 @@ class Mailbox:
         "_scheduled",
         "_started",
         "capacity",
+        "stopped",
     )
 
     def __init__(self) -> None:
@@ -67,6 +67,8 @@ class Mailbox:
         self._scheduled = self._started = self._closed = False
         self._left = 0
         self.capacity = 0
+        self.stopped = False
+        """Whether the actor has stopped."""
 
     def bind(self, actor: Owner, dispatcher: Dispatcher, capacity: int) -> None:
         """Attach to ``actor`` and start it. Holds it strongly until it ends: Pykka's references do not."""
@@ -103,11 +105,18 @@ class Mailbox:
         self._dispatcher.schedule(self)
 
     def get(self) -> Envelope[Any]:
-        """The next message of this run. Raises Pause when none waits or the quota of the run is used up."""
-        if not self._messages or (self._left <= 0 and not self._closed):
-            raise Pause
+        """The next message of this run. There is one, unless ``is_set`` or ``empty``."""
+        assert self._messages
         self._left -= 1
         return self._messages.popleft()
+
+    def is_set(self) -> bool:
+        """Whether the loop has to end: the actor has stopped, no message waits, or the run's quota is used up."""
+        return self.stopped or not self._messages or self._left <= 0
+
+    def set(self) -> None:
+        """Stop the actor."""
+        self.stopped = True
 
     def empty(self) -> bool:
         """Whether no message waits."""

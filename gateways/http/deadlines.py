@@ -16,6 +16,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
+
+_REMOVED: Final = object()
 
 
 class Deadline:
@@ -53,7 +56,11 @@ class Deadline:
 
 
 class Deadlines:
-    """The deadlines of calls that take at most ``timeout_s`` each. Thread-safe."""
+    """The deadlines of calls that take at most ``timeout_s`` each. Thread-safe.
+
+    A call begins and ends without a lock, which under gevent costs more than the rest of both. Setting and removing an
+    item of a dictionary are atomic, and whichever of the call and the sweep removes a deadline decides its result.
+    """
 
     def __init__(self, name: str, timeout_s: float, clock: Callable[[], float]) -> None:
         self._name, self._timeout_s, self._clock = name, timeout_s, clock
@@ -63,12 +70,14 @@ class Deadlines:
 
     def begin(self) -> Deadline:
         """Begin a call. Every call must ``end``. Raises RuntimeError when no thread can be started."""
-        with self._lock:
-            if not self._sweeping:
-                threading.Thread(target=self._sweep, name=f"deadlines-{self._name}", daemon=True).start()
-                self._sweeping = True
-            deadline = Deadline(self._clock, self._clock() + self._timeout_s)
-            self._open[deadline] = None
+        deadline = Deadline(self._clock, self._clock() + self._timeout_s)
+        self._open[deadline] = None
+        if not self._sweeping:  # after the line above: either this sees that the sweep has ended, or the sweep sees it
+            try:
+                self._start_sweep()
+            except BaseException:
+                self._open.pop(deadline, None)
+                raise
         return deadline
 
     def end(self, deadline: Deadline) -> bool:
@@ -76,9 +85,17 @@ class Deadlines:
 
         Afterwards the sweep does not touch its connection: another call may use it, or another connection its number.
         """
+        if self._open.pop(deadline, _REMOVED) is not _REMOVED:
+            return not deadline.expired
+        with self._lock:  # the sweep has removed it, and may be about to shut its connection down
+            return False
+
+    def _start_sweep(self) -> None:
         with self._lock:
-            self._open.pop(deadline, None)
-        return not deadline.expired
+            if self._sweeping:
+                return
+            threading.Thread(target=self._sweep, name=f"deadlines-{self._name}", daemon=True).start()
+            self._sweeping = True
 
     def _sweep(self) -> None:
         while True:
@@ -86,15 +103,18 @@ class Deadlines:
                 wait_s = self._expire_overdue()
                 if wait_s is None:
                     self._sweeping = False
-                    return
+                    if not self._open:
+                        return
+                    self._sweeping = True  # a call began meanwhile
+                    continue
             time.sleep(wait_s)
 
     def _expire_overdue(self) -> float | None:
         """End overdue calls; returns the time until the next one is due, or None when no call is left."""
-        while (first := next(iter(self._open), None)) is not None:
+        for deadline in list(self._open):
             try:
-                return first.left_s()
+                return deadline.left_s()
             except TimeoutError:
-                del self._open[first]
-                first.expire()
+                if self._open.pop(deadline, _REMOVED) is not _REMOVED:
+                    deadline.expire()
         return None

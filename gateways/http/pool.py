@@ -73,14 +73,15 @@ class Pool:
     def take(self) -> Connection | None:
         """An idle connection that is still usable."""
         oldest = self._clock() - IDLE_S_MAX
-        with suppress(IndexError):  # raised when none is left; other threads take from it, too
-            while True:
+        while True:
+            try:
                 connection = self._idle.pop()
-                if connection.idle_since > oldest and connection.is_fresh():
-                    connection.reusable = False  # until its next response is complete
-                    return connection
-                connection.close()
-        return None
+            except IndexError:  # none is left; other threads take from it, too
+                return None
+            if connection.idle_since > oldest and connection.is_fresh():
+                connection.reusable = False  # until its next response is complete
+                return connection
+            connection.close()
 
     def release(self, connection: Connection | None, *, usable: bool) -> None:
         """Free the slot. Keep a ``usable`` connection that is reusable; close those that were idle for too long."""

@@ -10,23 +10,16 @@ import orjson
 from store.numbering import numbered_events
 from store.port import (
     AppendResult,
-    Claim,
     CloseWork,
-    Committed,
-    Conflict,
-    Duplicate,
     EncodedEvent,
-    Fenced,
     Head,
     OpenWork,
-    StoredEvent,
     StreamKey,
     WorkChange,
     Write,
 )
+from store.postgresql.answers import answers_of
 from store.postgresql.rows import Row, errors_text, review_values, transaction_values
-
-_COMMITTED: Final = Committed()
 
 
 class AppendDocument:
@@ -84,23 +77,7 @@ class AppendDocument:
 
     def answers(self, rows: Iterable[Row]) -> list[AppendResult]:
         """The answer to each write from the columns of ``append_batch``."""
-        answers: list[AppendResult] = [_COMMITTED] * len(self._writes)
-        missed: dict[int, list[StoredEvent]] = {}
-        for wave, in_wave, answer, part, scope, key, value, *event in rows:
-            number = self._waves[wave][in_wave]
-            if answer == "duplicate":
-                answers[number] = Duplicate(part, Claim(scope, key, value))
-            elif answer == "fenced":
-                answers[number] = Fenced(part)
-            else:
-                known = missed.setdefault(number, [])
-                if event[0] is not None:
-                    position, event_id, version, type_, body, hash_ = event
-                    stream = self._writes[number].stream
-                    known.append(StoredEvent(position, stream, event_id, version, type_, body, hash_))
-        for number, events in missed.items():
-            answers[number] = Conflict(tuple(events))
-        return answers
+        return answers_of(self._writes, ((self._waves[wave][in_wave], *row) for wave, in_wave, *row in rows))
 
 
 class _Wave:

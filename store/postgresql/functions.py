@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from store.errors import SchemaError
+from store.postgresql.flat_rows import TRANSACTION_COLUMNS
 from store.postgresql.rows import DIALECT
 from store.postgresql.sessions import Session
 
-REVISION: Final = 2
+REVISION: Final = 3
 """The number of the present definitions. It only ever goes up."""
 
 _FOLDER: Final = Path(__file__).with_name("functions")
@@ -96,7 +97,7 @@ def check_functions(session: Session) -> None:
 
 
 def _present() -> tuple[str, Functions]:
-    expanded = DIALECT.expand(definitions())
+    expanded = DIALECT.expand(definitions(), {"transaction_columns": TRANSACTION_COLUMNS})
     return expanded, Functions(REVISION, digest(expanded))
 
 

@@ -37,6 +37,22 @@ t.stream_name = %(merchant)s
 SELECT wave, write, answer, part, scope, key, value, event_position, event_id, version, type, body, hash
 FROM append_batch(%s::jsonb);
 
+-- name: append_writes
+-- The same for writes that share nothing, from arrays. The rows have no wave.
+SELECT write, answer, part, scope, key, value, event_position, event_id, version, type, body, hash
+FROM append_writes(
+    %s, %s,
+    %s, %s, %s, %s,
+    %s, %s, %s, %s, %s, %s,
+    %s, %s, %s, %s, %s,
+    %s, %s, %s, %s,
+    %s, %s, %s, %s, %s,
+    %s, %s, %s, %s, %s, %s, %s, %s,
+    %s, %s, %s, %s, %s, %s, %s, %s,
+    %s, %s, %s, %s,
+    %s, %s, %s, %s
+);
+
 -- name: confirm
 -- Write a record, so that this commit waits for replicas, and so for all commits before it.
 SELECT pg_logical_emit_message(true, 'payments', 'confirm'::text);

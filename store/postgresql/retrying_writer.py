@@ -20,8 +20,10 @@ from psycopg import errors
 
 from store.errors import CommitUncertainError, StoreError, StoreUnavailableError, storable
 from store.port import AppendResult, Head, Write
+from store.postgresql.arrays import AppendArrays
 from store.postgresql.batch import AppendDocument
 from store.postgresql.failures import UnreplicatedError, is_lost, is_race, translated
+from store.postgresql.rows import Row
 from store.postgresql.sessions import Backend, Session, Sessions
 from store.postgresql.statements import SQL
 
@@ -56,14 +58,14 @@ class RetryingWriter:
         if not writes:
             return []
         with storable():
-            batch = AppendDocument(writes)
+            query, values, answers = append_call(writes)
         uncertain = False
         for attempt in range(1, ATTEMPTS_MAX + 1):
             session: Session | None = None
             try:
                 with self._connection() as session:
-                    cursor = session.execute(SQL["append_batch"], (batch.document,), prepare=True, binary=True)
-                    return batch.answers(cursor.fetchall())
+                    cursor = session.execute(query, values, prepare=True, binary=True)
+                    return answers(cursor.fetchall())
             except psycopg.Error as error:
                 if session is not None and is_lost(session, error):
                     uncertain = self._settle(session.backend, writes, error)
@@ -151,6 +153,18 @@ class RetryingWriter:
         if not all(map(_is_recognised, writes)):
             raise CommitUncertainError(f"the connection was cut: {cut}") from cut
         return True
+
+
+def append_call(writes: Sequence[Write]) -> tuple[str, Sequence[object], Callable[[list[Row]], list[AppendResult]]]:
+    """The statement that appends ``writes``, its values, and the reader of its rows.
+
+    Nearly every batch fits into arrays, which take less of the CPU time of both sides than a document.
+    """
+    arrays = AppendArrays(writes)
+    if arrays.complete:
+        return SQL["append_writes"], arrays.values, arrays.answers
+    document = AppendDocument(writes)
+    return SQL["append_batch"], (document.document,), document.answers
 
 
 def _end(session: Session, backend: Backend, within_s: float) -> None:

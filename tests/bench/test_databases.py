@@ -35,8 +35,8 @@ def test_queries_of_a_measurement(target: Target, tmp_path: Path) -> None:
         store.close()
 
         assert database.unfinished() == 1
-        assert database.statuses() == {"t-1": "pending", "t-2": "completed"}
-        assert record.completion_times_s(database, ["t-2"]) == [1.5]
+        assert database.statuses(["t-1", "t-2", "t-3"]) == {"t-1": "pending", "t-2": "completed"}
+        assert database.completion_times_s(["t-2"]) == [1.5]
         assert record.check_deposits(database, ["t-2"], "completed") == []
         assert set(record.check_deposits(database, ["t-1", "t-2", "t-2", "t-3"], "completed")) == {
             "1 answers contain a transaction of another answer",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.measure import measure
-from bench.setups import ACCEPT, COMPLETE, FIGURES, Conditions
+from bench.setups import ACCEPT, COMPLETE, COMPLETE_ROUTED, FIGURES, Conditions
 from bench.targets import SQLITE, Target
 from bench.watch import DATABASE
 
@@ -44,10 +44,11 @@ def test_postgresql(postgresql_url: str) -> None:
     # Deposits received and completed within the measured time; a write may carry several deposits.
     assert 0 < sum(batch.committed for batch in measured.batches) <= 2 * len(measured.latencies)
     assert sum(batch.conflicts for batch in measured.batches) > 0
-    routed = measure(ACCEPT, replace(conditions, routed=True))
-    assert routed.problems == []
-    assert sum(batch.committed for batch in routed.batches) > 0
-    assert sum(batch.conflicts for batch in routed.batches) == 0
+    for figure, one_worker_each in ((ACCEPT, replace(conditions, routed=True)), (COMPLETE_ROUTED, conditions)):
+        routed = measure(figure, one_worker_each)
+        assert routed.problems == []
+        assert sum(batch.committed for batch in routed.batches) > 0
+        assert sum(batch.conflicts for batch in routed.batches) == 0
 
     assert measured.storage is not None
     rows = {table.name: table.rows for table in measured.storage.tables}

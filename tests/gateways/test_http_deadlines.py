@@ -12,7 +12,7 @@ import pytest
 
 from domain.outcomes import NotSentError, OutcomeUnknownError
 from gateways.http.connection import Connection
-from gateways.http.deadlines import Deadlines
+from gateways.http.deadlines import Deadline, Deadlines
 from gateways.http.pool import Slots
 from gateways.http.response import Response
 from tests.gateways.peer import Behave, Exchange, Peer, answers, first, sends_nothing
@@ -104,6 +104,46 @@ def test_one_sweep_serves_all_calls_and_ends_after_them() -> None:
             deadlines.end(each)
         running[0].join(PATIENCE_S)
         assert not sweeps("one-for-all")
+
+
+def test_a_call_that_begins_as_the_sweep_ends_is_ended(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that begins after the sweep has found none does not wait for ever."""
+    deadlines = Deadlines("just-then", 0.05, time.monotonic)
+    begun: list[Deadline] = []
+    look = deadlines._expire_overdue
+
+    def look_and_begin() -> float | None:
+        wait_s = look()
+        if wait_s is None and not begun:
+            begun.append(deadlines.begin())
+            begun[0].guard(pair[0])
+        return wait_s
+
+    monkeypatch.setattr(deadlines, "_expire_overdue", look_and_begin)
+    deadlines.end(deadlines.begin())
+    pair[0].settimeout(PATIENCE_S)
+    assert pair[0].recv(1) == b""
+    assert not deadlines.end(begun[0])
+
+
+def test_the_end_of_a_call_waits_for_the_sweep_that_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the sweep could shut down a connection that has the same descriptor by then."""
+    deadlines = Deadlines("at-once", 0.05, time.monotonic)
+    expiring, ended = threading.Event(), threading.Event()
+    expire = Deadline.expire
+
+    def expire_slowly(deadline: Deadline) -> None:
+        expiring.set()
+        assert not ended.wait(0.05)
+        expire(deadline)
+
+    monkeypatch.setattr(Deadline, "expire", expire_slowly)
+    deadline = deadlines.begin()
+    assert expiring.wait(PATIENCE_S)
+    in_time = deadlines.end(deadline)
+    ended.set()
+    assert not in_time
+    assert deadline.expired
 
 
 def test_calls_without_a_sweep_do_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:

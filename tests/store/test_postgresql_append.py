@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from domain.account import Balance
 from store.errors import UnstorableError
-from store.port import Claim, Committed, Conflict, DeadLetterFilter, Duplicate, Fence, Fenced, WorkError, Write
+from store.port import (
+    Claim,
+    CloseWork,
+    Committed,
+    Conflict,
+    DeadLetterFilter,
+    Duplicate,
+    Fence,
+    Fenced,
+    WorkError,
+    Write,
+)
 from store.postgresql.adapter import PostgresqlStore
 from tests.store.builders import OWNER, START, Customer, Step, move, received
 from tests.store.looking import versions
@@ -46,30 +59,33 @@ def through(proxy: Proxy, schema: Schema, *, options: str = NOT_DURABLE) -> str:
     return schema.conninfo(options=options, host="127.0.0.1", port=proxy.port, sslmode="disable", gssencmode="disable")
 
 
-def test_a_batch_is_one_round_trip(schema: Schema, proxy: Proxy) -> None:
+@pytest.mark.parametrize("dependent", [False, True])
+def test_a_batch_is_one_round_trip(schema: Schema, proxy: Proxy, dependent: bool) -> None:  # noqa: FBT001
     """Good, conflicting, duplicate, fenced and dependent writes are one statement, which commits by itself."""
     store = PostgresqlStore(through(proxy, schema), writers=1)
     store.register_owner(OWNER)
     claim = Claim("key", "1", b"t1")
-    stale, late, twice, good = (Customer(name) for name in ("stale", "late", "twice", "good"))
+    stale, late, twice, good, prepared = (Customer(name) for name in ("stale", "late", "twice", "good", "prepared"))
     rival = stale.twin()
     assert store.append([rival.deposit("t1", claims=[claim]), late.deposit("t2", owner=OWNER)]) == [COMMITTED] * 2
+    # Dependent writes are another statement. It is prepared once for the connection, in a round trip of its own.
+    assert store.append([prepared.deposit("p1"), prepared.deposit("p2")]) == [COMMITTED] * 2
+    batch = [
+        good.deposit("t3", owner=OWNER),
+        stale.deposit("t4"),
+        late.complete("t2", fence=Fence("t2", 7)),
+        twice.deposit("t5", claims=[Claim("key", "1", b"t5")]),
+    ]
+    if dependent:
+        batch += [good.deposit("t6"), good.complete("t3", fence=Fence("t3", 1))]
     before = proxy.round_trips
-    answers = store.append(
-        [
-            good.deposit("t3", owner=OWNER),
-            stale.deposit("t4"),
-            late.complete("t2", fence=Fence("t2", 7)),
-            twice.deposit("t5", claims=[Claim("key", "1", b"t5")]),
-            good.deposit("t6"),
-            good.complete("t3", fence=Fence("t3", 1)),
-        ]
-    )
+    answers = store.append(batch)
     assert proxy.round_trips == before + 1
     missed = tuple(store.stream_events(stale.stream, after=0, limit=10))
     assert len(missed) == 1
-    assert answers == [COMMITTED, Conflict(missed), Fenced(0), Duplicate(0, claim), COMMITTED, COMMITTED]
-    assert [versions(store, one.stream) for one in (good, stale, late, twice)] == [[1, 2, 3, 4], [1], [1], []]
+    assert answers == [COMMITTED, Conflict(missed), Fenced(0), Duplicate(0, claim), *([COMMITTED] * 2)][: len(batch)]
+    stored = [1, 2, 3, 4] if dependent else [1]
+    assert [versions(store, one.stream) for one in (good, stale, late, twice)] == [stored, [1], [1], []]
     store.close()
 
 
@@ -88,6 +104,48 @@ def test_refused_writes_take_no_positions(store: PostgresqlStore) -> None:
         assert [type(answer) for answer in answers] == [Conflict, Duplicate, Fenced, Committed]
     positions = [event.position for event in store.stream_events(winner.stream, after=0, limit=10)]
     assert positions == list(range(positions[0], positions[0] + 6))
+
+
+@pytest.mark.parametrize("form", ["closed", "moved", "two fences", "claim"])
+def test_each_check_of_a_token(store: PostgresqlStore, form: str) -> None:
+    """A stale token refuses the whole write, whatever the form in which it is checked, and the next write succeeds."""
+    customer, other = Customer(), Customer("other")
+    store.append([customer.deposit("t1", owner=OWNER), customer.deposit("t2", owner=OWNER), other.deposit("t3")])
+    stale = customer.twin()
+    claims = [Claim("key", "1", b"x")] if form == "claim" else []
+    last = move("t1") if form == "moved" else CloseWork("t1")
+    steps = [Step((received("t4"),), claims, Fence("t1", 7), (last,))]
+    if form == "two fences":
+        steps.insert(0, Step((received("t5"),), fence=Fence("t2", 1), work=(CloseWork("t2"),)))
+    refused = Fenced(len(steps) - 1)
+    assert store.append([stale.write(*steps), other.complete("t3", fence=Fence("t3", 1))]) == [refused, COMMITTED]
+    assert store.load(customer.stream).head == customer.head
+    assert store.work_counts() == {("gatewayA", "leased"): 2}
+    assert store.append([customer.complete("t1", fence=Fence("t1", 1))]) == [COMMITTED]
+    assert store.load(customer.stream).head == customer.head
+
+
+def test_a_row_that_seems_new_or_known_is_stored(store: PostgresqlStore) -> None:
+    """The times of a transaction only hint whether its row exists. A wrong hint costs time and changes nothing."""
+    known, new = Customer("known"), Customer("new")
+    store.append([known.deposit("t1")])
+    completed, first = known.complete("t1"), new.deposit("t2")
+    assert completed.transactions[0].updated_at == completed.transactions[0].created_at
+    (later,) = (replace(one, updated_at=one.updated_at + timedelta(seconds=1)) for one in first.transactions)
+    assert store.append([completed, replace(first, transactions=(later,))]) == [COMMITTED] * 2
+    assert store.load(known.stream, ["t1"]).account.transactions["t1"] == completed.transactions[0]
+    assert store.load(new.stream, ["t2"]).account.transactions["t2"] == later
+
+
+def test_a_lost_beginning_is_a_conflict(store: PostgresqlStore) -> None:
+    """Of several writes that begin streams, those whose stream has begun meanwhile lose, and the others win."""
+    customers = [Customer(f"c{number}") for number in range(6)]
+    rivals = [one.twin() for one in customers]
+    store.append([rival.deposit(f"r{number}") for number, rival in enumerate(rivals) if number % 2])
+    batch = [one.deposit(f"t{number}") for number, one in enumerate(customers)]
+    assert [type(answer) for answer in store.append(batch)] == [Committed, Conflict] * 3
+    assert [type(answer) for answer in store.append(batch)] == [Committed, Conflict] * 3, "winners are recognised"
+    assert [versions(store, one.stream) for one in customers] == [[1]] * 6
 
 
 def _stale_step(number: int) -> list[Step]:

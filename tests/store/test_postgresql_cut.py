@@ -288,7 +288,7 @@ def test_a_refusal_after_a_cut_does_not_say_that_nothing_is_stored(
     customer = Customer()
     impatient.append([customer.deposit("t1")])
     with psycopg.connect(schema.conninfo(owner=True)) as holder:
-        proxy.on_cut = _running(holder, b"SELECT 1 FROM heads FOR UPDATE")
+        proxy.on_cut = _running(holder, b"LOCK TABLE heads IN EXCLUSIVE MODE")
         proxy.cut(Cut.BEFORE_ANSWER)
         with pytest.raises(CommitUncertainError):
             impatient.append([customer.deposit("t2")])

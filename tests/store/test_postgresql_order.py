@@ -12,7 +12,8 @@ import pytest
 
 from store.port import Committed, Write
 from store.postgresql.adapter import PostgresqlStore
-from store.postgresql.batch import AppendDocument
+from store.postgresql.arrays import AppendArrays
+from store.postgresql.retrying_writer import append_call
 from store.postgresql.statements import SQL
 from tests.store.builders import Customer
 from tests.store.postgresql_server import Schema
@@ -27,6 +28,13 @@ def store(schema: Schema, shared_store: PostgresqlStore) -> PostgresqlStore:
     return shared_store
 
 
+@pytest.fixture(autouse=True, params=["arrays", "document"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both functions that append."""
+    if request.param == "document":
+        monkeypatch.setattr(AppendArrays, "complete", False)
+
+
 @contextmanager
 def slow(schema: Schema) -> Iterator[psycopg.Connection[Any]]:
     """A writer that waits between its append and its commit."""
@@ -37,7 +45,8 @@ def slow(schema: Schema) -> Iterator[psycopg.Connection[Any]]:
 
 def append(session: psycopg.Connection[Any], *writes: Write) -> None:
     """Append within the session's open transaction."""
-    assert session.execute(SQL["append_batch"], (AppendDocument(writes).document,)).fetchall() == []
+    query, values, _ = append_call(writes)
+    assert session.execute(query, values).fetchall() == []
 
 
 def read(store: PostgresqlStore, after: int = 0) -> list[str]:
