@@ -8,8 +8,11 @@ from bench import report
 from bench.batches import Batch
 from bench.contention import Contention
 from bench.databases import Table
+from bench.many import Many
 from bench.measure import Measured, Storage
-from bench.report import Outcome
+from bench.memory import Memory
+from bench.peers import HAND_WRITTEN, OURS, Beside
+from bench.report import Extras, Outcome
 from bench.setups import ACCEPT, COMPLETE, EMPTY, Conditions
 from bench.targets import SQLITE, Target
 
@@ -125,3 +128,30 @@ def test_problems() -> None:
         "SQLite, 1 worker: accept, round 1: 3 are lost",
         "PostgreSQL, 2 workers: complete with 10 customers, round 2: late",
     ]
+
+
+def test_extras() -> None:
+    """The marks come first; the memory and the hand-written service have sections when they were measured."""
+    results = [{"peer": name, "end_to_end": 100.0, "cpu_ms": 1.0} for name in (OURS, HAND_WRITTEN)]
+    extras = Extras(Memory(1000, 50_000_000, 70_000_000), [Beside(2, results)])
+    page = report.render({}, [Outcome(CONDITIONS)], extras, "| the marks |")
+    assert page.index("## Marks\n\n| the marks |\n") < page.index("## SQLite, 1 worker\n")
+    assert "| 2 | 1.00 | 100 | 100 | 1.00 | 1.00 |\n" in page
+    assert "takes 50 MB, and 70 MB after 1,000 customers stored a deposit each (20.0 kB for each)" in page
+    failed = Extras(Memory(1000, problem="memory: killed"), [Beside(2, [{"peer": OURS, "error": "no answer"}])])
+    page = report.render({}, [Outcome(CONDITIONS)], failed)
+    assert "## Memory" not in page
+    assert "## Hand-written service" not in page
+    assert failed.problems == ["ours with 2 workers: ours: no answer", "memory: killed"]
+
+
+def test_many_customers() -> None:
+    """The page of many customers has the ratios of the rounds, by rate and by CPU time."""
+    empty, filled = _measured(ACCEPT, 1000.0), _measured(ACCEPT, 900.0)
+    filled.worker_us = 400.0
+    conditions = replace(CONDITIONS, customers=50)
+    rows = [Many(conditions, ACCEPT, 300, empty=[empty] * 2, filled=[filled])]
+    page = report.render_many({"machine": "two cores"}, rows, "| the marks |")
+    assert "- machine: two cores\n" in page
+    assert "- SQLite, 1 worker: 50 customers, 300 events; connections" in page
+    assert "| SQLite, 1 worker | accepted | 0.90 | 0.75 | 900 | 1,000 (1,000..1,000) | 400 | 300 (300..300) |\n" in page
