@@ -166,8 +166,8 @@ def _contradicts(transaction: Transaction, outcome: Outcome | Unknown) -> bool:
             final = failure.code not in AUTHORIZATION_GONE
         case Authorization():
             final = False
-        case Approved(final=final):
-            pass
+        case Approved():
+            final = outcome.final
     other = transaction.gateway_reference not in {None, outcome.reference}
     return other or (final and status is not Status.COMPLETED)
 
