@@ -156,7 +156,7 @@ def test_a_final_outcome_does_not_change(history: list[Command], data: st.DataOb
 
 def _contradicts(transaction: Transaction, outcome: Outcome | Unknown) -> bool:
     """Whether the outcome says something else than the end on record, and is no earlier report that came late."""
-    status, failure = transaction.status, transaction.failure
+    status, failure, final = transaction.status, transaction.failure, False
     match outcome:
         case Unknown():
             return False
@@ -164,8 +164,6 @@ def _contradicts(transaction: Transaction, outcome: Outcome | Unknown) -> bool:
             return status is Status.COMPLETED
         case Authorization() if transaction.manual_capture and failure is not None:
             final = failure.code not in AUTHORIZATION_GONE
-        case Authorization():
-            final = False
         case Approved():
             final = outcome.final
     other = transaction.gateway_reference not in {None, outcome.reference}
