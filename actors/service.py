@@ -13,7 +13,7 @@ from actors.customer.command_operation import CommandOperation
 from actors.customer.idempotency import replay
 from actors.listeners import Listener
 from actors.messages import Recipient, RetryDead, SetBreakerMode, StatusRequest
-from actors.operations.callback import CallbackOperation, read_callback
+from actors.operations.callback import operations_of, verify_callback
 from actors.replies import GatewayStatus, NotStored, Reply, SignatureInvalid, Taken, Uncertain
 from actors.runtime.actor import Future
 from actors.runtime.mailbox import MailboxFullError
@@ -23,7 +23,7 @@ from actors.runtime.waiting import Waiting
 from actors.stats import AdmissionStats
 from domain.account import TRANSIENT_REFUSALS, Refused
 from domain.events import Kind
-from gateways.port import Acceptance, Gateway
+from gateways.port import Acceptance, Gateway, Notice
 from store.codec import Metadata
 from store.errors import StoreError, StoreUnavailableError
 from store.port import DeadLetterFilter, GatewayMode, Store, StreamKey
@@ -190,16 +190,19 @@ class ServiceFacade:
         self, gateway: str, headers: Mapping[str, str], body: bytes, metadata: Metadata
     ) -> Reply | SignatureInvalid:
         """See Payments."""
-        if self._customers is None:
-            return NotStored(self._problem)
-        read = read_callback(self._gateways[gateway], headers, body, metadata, store=self._store, runtime=self._runtime)
-        reply = read if isinstance(read, NotStored | SignatureInvalid) else self._execute_notices(read)
+        notices = verify_callback(self._gateways[gateway], headers, body, self._runtime.now())
+        reply = notices if isinstance(notices, SignatureInvalid) else self._execute_notices(gateway, notices, metadata)
         self._listener.called_back(gateway, reply)
         return reply
 
-    def _execute_notices(self, notices: Sequence[tuple[StreamKey, CallbackOperation]]) -> Reply:
+    def _execute_notices(self, gateway: str, notices: Sequence[Notice], metadata: Metadata) -> Reply:
         """Execute the notices of one callback, up to the first one that is not surely stored."""
-        for number, (stream, notice) in enumerate(notices):
+        if self._customers is None:
+            return NotStored(self._problem)
+        operations = operations_of(gateway, notices, metadata, store=self._store, runtime=self._runtime)
+        if isinstance(operations, NotStored):
+            return operations
+        for number, (stream, notice) in enumerate(operations):
             reply = self.execute(stream, notice)
             if not isinstance(reply, Taken):
                 # Once an earlier notice is stored, "not stored" would be wrong.

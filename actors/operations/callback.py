@@ -86,22 +86,28 @@ class Callback(NamedTuple):
         )
 
 
-def read_callback(
-    gateway: Gateway, headers: Mapping[str, str], body: bytes, metadata: Metadata, *, store: Store, runtime: Runtime
-) -> Sequence[tuple[StreamKey, CallbackOperation]] | NotStored | SignatureInvalid:
-    """Verify a callback, and find the streams that its notices belong to; ``headers`` by names in lower case."""
+def verify_callback(
+    gateway: Gateway, headers: Mapping[str, str], body: bytes, now: datetime
+) -> Sequence[Notice] | SignatureInvalid:
+    """Verify a callback, and parse its notices; ``headers`` by names in lower case."""
     callbacks = gateway.callbacks
     if callbacks is None:
         return SignatureInvalid()
-    fields = {"fields": {"gateway": gateway.name}}
     try:
-        notices = callbacks.read(headers, body, runtime.now())
-        return [_operation(gateway.name, each, metadata, store, runtime) for each in notices]
+        return callbacks.read(headers, body, now)
     except SignatureInvalidError as error:
-        logger.warning("a callback is not verified: %s", error, extra=fields)
+        logger.warning("a callback is not verified: %s", error, extra={"fields": {"gateway": gateway.name}})
         return SignatureInvalid()
+
+
+def operations_of(
+    gateway: str, notices: Sequence[Notice], metadata: Metadata, *, store: Store, runtime: Runtime
+) -> Sequence[tuple[StreamKey, CallbackOperation]] | NotStored:
+    """The operations that apply verified ``notices``, with the streams that they belong to."""
+    try:
+        return [_operation(gateway, each, metadata, store, runtime) for each in notices]
     except StoreError as error:
-        logger.warning("a callback was not stored: %s", error, extra=fields)
+        logger.warning("a callback was not stored: %s", error, extra={"fields": {"gateway": gateway}})
         return NotStored("The store is not available.")
 
 

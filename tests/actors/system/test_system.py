@@ -10,6 +10,7 @@ import pytest
 from actors.replies import Accepted, NotStored
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Status
+from store.codec import Metadata
 from store.errors import StoreUnavailableError
 from store.port import DeadLetterFilter, GatewayMode
 from store.sqlite.adapter import SqliteStore
@@ -54,6 +55,14 @@ def test_a_service_that_has_not_started_stores_nothing(
     assert service.facade.problems() == []
     service.facade.begin_stopping()
     assert service.facade.problems()
+
+
+def test_a_forged_callback_is_unverified_before_the_start_as_well(
+    runtime: SimulatedRuntime, store: TroubledStore, real_store: SqliteStore
+) -> None:
+    """Its signature needs no store, and a forger must not be asked to send it again."""
+    service = Service(runtime, store, real_store)
+    assert service.facade.callback(GATEWAY, {}, b"{}", Metadata("r-1")) == SignatureInvalid()
 
 
 @pytest.mark.parametrize("failing", ["release_dead", "gateway_modes", "breakers", "register_owner"])
