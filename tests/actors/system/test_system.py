@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.replies import Accepted, NotStored
+from actors.replies import Accepted, NotStored, SignatureInvalid
 from actors.runtime.simulated import SimulatedRuntime
 from domain.account import Status
 from store.codec import Metadata
