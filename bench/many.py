@@ -69,7 +69,13 @@ class Many:
 
 
 def many(
-    conditions: Conditions, rounds: int, say: Callable[[str], None], customers: int = CUSTOMERS, events: int = EVENTS
+    conditions: Conditions,
+    rounds: int,
+    say: Callable[[str], None],
+    *,
+    figures: Sequence[str] = FIGURES,
+    customers: int = CUSTOMERS,
+    events: int = EVENTS,
 ) -> list[Many]:
     """Fill a database, measure, and drop it. Raises ServerError."""
     conditions = replace(conditions, customers=customers)
@@ -79,7 +85,7 @@ def many(
         with new_database(conditions.target, Path(name)) as database:
             say(f"storing {deposits:,} deposits of {customers:,} customers")
             fill(database, History(customers, deposits, datetime.now(UTC)), say)
-            rows = [_measure_figure(Many(conditions, figure, events), rounds, database, say) for figure in FIGURES]
+            rows = [_measure_figure(Many(conditions, figure, events), rounds, database, say) for figure in figures]
             say(f"  verifying {_VERIFIED:,} customers")
             rows[-1].problems += record.verify_streams(database, MERCHANT, _sample(customers))
             return rows
