@@ -10,13 +10,16 @@ import apsw
 import pytest
 
 from domain.events import Kind
+from store.columns import TRANSACTIONS
 from store.port import Committed
-from store.postgresql import batch
+from store.postgresql import arrays, batch
 from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.flat_rows import _ARRAYS, _of
 from store.postgresql.migrate import migrate as migrate_postgresql
 from store.postgresql.migrate import migrations as postgresql_migrations
-from store.postgresql.rows import transaction_values
+from store.postgresql.rows import DIALECT, transaction_values
 from store.queries import TransactionFilter
+from store.row_code import compile_flat_writer
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate as migrate_sqlite
 from store.sqlite.schema_version import migrations as sqlite_migrations
@@ -145,18 +148,38 @@ def test_a_migration_reads_them_from_the_events_on_postgresql(schemas: tuple[Sch
     store.close()
 
 
+@pytest.mark.parametrize("from_arrays", [False, True])
 def test_rows_of_an_earlier_version_beside_this_one(
-    shared_store: PostgresqlStore, schema: Schema, monkeypatch: pytest.MonkeyPatch
+    shared_store: PostgresqlStore, schema: Schema, monkeypatch: pytest.MonkeyPatch, *, from_arrays: bool
 ) -> None:
     """A process of an earlier version names none of the new columns: its rows get them, and pass an audit."""
-    write = transaction_values
+    if from_arrays:
+        columns = [[one for one in _of(types) if one.name not in COLUMNS] for types in _ARRAYS.values()]
+        monkeypatch.setattr(arrays, "add_transaction", compile_flat_writer(TRANSACTIONS, DIALECT.write, columns))
+    else:
+        write = transaction_values
 
-    def of_earlier(number: int, *rest: Any) -> dict[str, object]:
-        return {name: value for name, value in write(number, *rest).items() if name not in COLUMNS}
+        def of_earlier(number: int, *rest: Any) -> dict[str, object]:
+            return {name: value for name, value in write(number, *rest).items() if name not in COLUMNS}
 
-    monkeypatch.setattr(batch, "transaction_values", of_earlier)
-    expected = fill(shared_store)
+        monkeypatch.setattr(batch, "transaction_values", of_earlier)
+        monkeypatch.setattr(arrays.AppendArrays, "complete", False)
+    expected = fill(shared_store) | fill_together(shared_store)
     assert ids(shared_store) == expected
     with shared_store.audit() as audit:
         assert list(verify(audit)) == []
-    assert schema.execute("SELECT count(*) FROM transactions WHERE correlation_id IS NULL") == [(0,)]
+    rows = "SELECT count(*) FROM transactions WHERE correlation_id IS NULL OR manual_capture OR parent_id IS NOT NULL"
+    assert schema.execute(rows) == [(0,)]
+
+
+def fill_together(store: PostgresqlStore) -> dict[str, str | None]:
+    """Store three deposits, and complete them, each time in one batch; their correlation ids."""
+    expected: dict[str, str | None] = {}
+    together = [Customer(f"together-{number}") for number in range(3)]
+    for customer in together:
+        customer.correlation_id = f"request of {customer.stream.id}"
+        expected[f"of {customer.stream.id}"] = customer.correlation_id
+    for step in (deposit, complete):
+        writes = [customer.write(step(f"of {customer.stream.id}")) for customer in together]
+        assert store.append(writes) == [Committed()] * 3
+    return expected

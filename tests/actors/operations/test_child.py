@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from actors.customer.idempotency import IdempotencyKey
-from actors.messages import Passivate, WorkDue
+from actors.messages import NotSent, Passivate, WorkDue
 from actors.operations.callback import Callback, CallbackOperation
 from actors.operations.child import ChildOperation
 from actors.operations.receive import ReceiveOperation
@@ -321,3 +322,21 @@ def test_an_operator_resolves_an_authorization_as_authorized_or_failed(
         assert work(customers) == {(GATEWAY, "queued"): 1}
     else:
         assert work(customers) == {}
+
+
+@pytest.mark.parametrize("kind", [Kind.CAPTURE, Kind.VOID])
+def test_after_a_discarded_end_the_hold_is_looked_up(customers: Customers, kind: Kind) -> None:
+    """The report about the parent that came meanwhile changed nothing, so its lookup is due at once."""
+    parent = authorized(customers)
+    item = under_way(customers, kind, parent)
+    customers.report(replace(item, attempts=POLICY.max_retries), NotSent("refused"))
+    customers.run()
+    callback(customers, parent, GONE)
+    customers.scheduler.messages.clear()
+    request = customers.discard(customers.letter(item))
+    customers.run()
+    assert isinstance(answer(request), Accepted)
+    assert customers.transaction(parent.work_id).status is Status.AUTHORIZED
+    assert customers.scheduler.of(WorkDue) == [WorkDue(GATEWAY, 0.0)]
+    (lookup,) = customers.claim()
+    assert (lookup.work_id, lookup.action) == (parent.work_id, Action.RESOLVE)
