@@ -37,6 +37,7 @@ BEYOND_THE_DOCUMENT: Final[Mapping[str, set[str]]] = {
     "adjustBalance": {"amount", "currency"},
     "retryDeadLetters": {"gateway"},
     "listTransactions": _PAGES,
+    "listChildren": {"cursor"},
     "listCustomerEvents": _PAGES,
     "listGateways": _PAGES,
     "listDeadLetters": _PAGES,

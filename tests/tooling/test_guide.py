@@ -27,7 +27,7 @@ GATEWAYS: Final = (CHECKOUT / "config/gateways.toml").read_text("utf-8")
 SERVICE, SIMULATOR = "localhost:8080", "localhost:8090"
 
 BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-START: Final = re.compile(r"((?:\w+=\S+ )*)make run\n")
+START: Final = re.compile(r"((?:[^\n]+\n)*?)((?:\w+=\S+ )*)make run\n")
 COPIED: Final = re.compile(r"^(\w+)=[^\n]*…$", re.MULTILINE)
 ANSWER: Final = re.compile(
     r"^HTTP/1\.1 (\d{3}) [^\n]*\n((?:[^\n]+\n)*)\n(.*?)(?=^HTTP/1\.1 |\Z)", re.MULTILINE | re.DOTALL
@@ -147,7 +147,8 @@ class Reader:
         """Run a step of the page and compare the answer."""
         start = START.fullmatch(step.commands)
         if start is not None:
-            self._start(dict(word.split("=", 1) for word in start[1].split()))
+            self._run(start[1])
+            self._start(dict(word.split("=", 1) for word in self._here(start[2]).split()))
             return
         commands = COPIED.sub(self._copied, step.commands)
         deadline = time.monotonic() + PATIENCE_S
@@ -176,13 +177,17 @@ class Reader:
         *_, value = found_in(self._last.body, line[1])
         return f"{line[1]}={shlex.quote(value)}"
 
-    def _run(self, commands: str) -> list[Answer]:
+    def _here(self, commands: str) -> str:
+        """Commands of the page with the addresses and the folder of this test."""
         where = self._installation
         for address, port in ((SERVICE, where.port), (SIMULATOR, where.simulator_port)):
             commands = commands.replace(address, f"localhost:{port}")
-        script = f"set -ae\n. {self._variables}\n{commands}\nexport -p > {self._variables}\n"
+        return commands.replace("/tmp/", f"{where.folder}/")  # noqa: S108
+
+    def _run(self, commands: str) -> list[Answer]:
+        script = f"set -ae\n. {self._variables}\n{self._here(commands)}\nexport -p > {self._variables}\n"
         ended = subprocess.run(
-            ["/bin/sh", "-c", script], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+            ["/bin/sh", "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
         assert ended.returncode == 0, ended.stderr
         # curl keeps line ends. After a body without a final line end, the next answer begins on the same line.
