@@ -12,8 +12,8 @@ from typing import Final
 
 _KIB: Final = 1024
 _SIZES: Final = {
-    "counter": (512 * _KIB, 24 * _KIB),
-    "histogram": (512 * _KIB, 48 * _KIB),
+    "counter": (576 * _KIB, 32 * _KIB),
+    "histogram": (576 * _KIB, 80 * _KIB),
     "gauge_livesum": (32 * _KIB, 4 * _KIB),
     "gauge_livemax": (16 * _KIB, _KIB),
 }

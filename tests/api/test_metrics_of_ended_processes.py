@@ -36,8 +36,8 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
 
 import falcon.inspect
 from api.app import create_app
-from api.metrics.meters import Meters
-from domain.account import Status
+from api.metrics.meters import OF_DEPOSITS_ONLY, Meters
+from domain.account import TERMINAL, Status
 from domain.events import Kind
 from tests.api.world import World
 
@@ -53,8 +53,9 @@ for route, method in product(routes, ("GET", "POST", "unknown")):
 for number in range(40):
     meters.problems.labels(f"a-problem-of-a-long-name-{number}")
 for gateway in gateways:
-    for kind, status in product(Kind, Status):
-        meters.final_seconds.labels(kind, gateway, status)
+    for kind, status in product(Kind, (*TERMINAL, Status.AUTHORIZED)):
+        if kind is Kind.DEPOSIT or status not in OF_DEPOSITS_ONLY:
+            meters.final_seconds.labels(kind, gateway, status)
     for action in ("submit", "resolve"):
         meters.call_seconds.labels(gateway, action)
         for result in ("approved", "declined", "not_received", "unknown", "not_sent"):
