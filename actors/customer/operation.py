@@ -218,6 +218,10 @@ class Batch:
         """Whether the absence of a transaction proves that it was not on record when the account was loaded."""
         return transaction_id is None or transaction_id in self.account.transactions or transaction_id in self._asked
 
+    def replans(self, work_id: str) -> bool:
+        """Whether an operation before has changed this work, and so renewed its token."""
+        return any(change.work_id == work_id for part in self._parts for change in part.work)
+
     def decided(self, command: TransactionCommand) -> Sequence[Event]:
         """The events of a command that cannot be refused. Raises UnknownTransactionError."""
         decision = decide(self.account, command)

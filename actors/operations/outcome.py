@@ -92,9 +92,11 @@ class OutcomeOperation(WorkOperation):
             settlement_left_s=left_s,
             held_s=held_s,
         )
-        fence, work = Fence(item.work_id, item.token), (change, *self.others)
+        # A plan of the same batch is newer than the call: it holds, as in a batch before, which renews the token.
+        replanned = isinstance(change, MoveWork) and batch.replans(item.work_id)
+        fence, work = Fence(item.work_id, item.token), self.others if replanned else (change, *self.others)
         batch.add_part(Part(events=events, claims=review_claims(decision), fence=fence, work=work), self)
-        self.move = change if isinstance(change, MoveWork) else None
+        self.move = change if isinstance(change, MoveWork) and not replanned else None
 
     def _record_evidence(self, batch: Batch, evidence: Sequence[Event]) -> None:
         events = batch.record(evidence, metadata_of(self.item), self.event_ids)

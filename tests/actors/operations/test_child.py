@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from actors.customer.idempotency import IdempotencyKey
-from actors.messages import NotSent, Passivate, WorkDue
+from actors.messages import CallResult, NotSent, Passivate, WorkDue
 from actors.operations.callback import Callback, CallbackOperation
 from actors.operations.child import ChildOperation
 from actors.operations.receive import ReceiveOperation
@@ -340,3 +340,21 @@ def test_after_a_discarded_end_the_hold_is_looked_up(customers: Customers, kind:
     assert customers.scheduler.of(WorkDue) == [WorkDue(GATEWAY, 0.0)]
     (lookup,) = customers.claim()
     assert (lookup.work_id, lookup.action) == (parent.work_id, Action.RESOLVE)
+
+
+@pytest.mark.parametrize("lookup_first", [False, True])
+def test_a_lookup_that_a_failed_capture_makes_due_outlasts_an_earlier_answer(
+    customers: Customers, *, lookup_first: bool
+) -> None:
+    """The answer of a lookup from before is decided in the same batch, and delays nothing."""
+    parent = authorized(customers)
+    customers.run(HOLD_S + 1)
+    item = under_way(customers, Kind.CAPTURE, parent)
+    (lookup,) = customers.claim()
+    customers.send()  # its write is in flight, so that the reports are decided together
+    reports: list[tuple[WorkItem, CallResult]] = [(item, NO), (lookup, Authorization("A-1"))]
+    for work_item, result in reversed(reports) if lookup_first else reports:
+        customers.report(work_item, result)
+    customers.run()
+    (again,) = customers.claim()
+    assert (again.work_id, again.action) == (parent.work_id, Action.RESOLVE)
