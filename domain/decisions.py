@@ -95,6 +95,9 @@ def record_callback(account: Account, command: RecordCallback) -> Sequence[Event
     if isinstance(outcome, Declined) and unproven:
         # Without keys each send is another payment: the failure of one proves nothing about the others.
         return (review_of(account, transaction, "A callback reports as failed what was sent more than once."),)
+    of_hold = transaction.manual_capture or transaction.kind.ends_authorization
+    if isinstance(outcome, Declined) and outcome.code in AUTHORIZATION_GONE and not of_hold:
+        return (review_of(account, transaction, "A callback reports the end of an authorization that never was."),)
     return _outcome(account, transaction, replace(outcome, reference=command.reference), command.expires_at)
 
 

@@ -20,7 +20,7 @@ from domain.commands import (
 )
 from domain.events import Kind
 from domain.money import Money
-from domain.outcomes import Approved, Declined, Unknown
+from domain.outcomes import AUTHORIZATION_GONE, Approved, Declined, Unknown
 from domain.references import kept
 from tests.domain.ledger import HOLD, Ledger, receive
 
@@ -104,6 +104,17 @@ def test_another_reference_than_the_failed_ones_changes_nothing(outcome: Approve
     before = ledger.account.transactions
     assert names(ledger.apply(callback(outcome, "A-2"))) == ["ReviewOpened"]
     assert ledger.account.transactions == before
+
+
+@pytest.mark.parametrize("kind", [Kind.DEPOSIT, Kind.WITHDRAWAL, Kind.REFUND])
+@pytest.mark.parametrize("status", WAYS)
+@pytest.mark.parametrize("code", sorted(AUTHORIZATION_GONE))
+def test_the_end_of_an_authorization_that_never_was_changes_nothing(status: Status, kind: Kind, code: str) -> None:
+    """Only a hold expires or is cancelled, and nothing was held."""
+    ledger = at(status, kind)
+    before = ledger.account
+    assert names(ledger.apply(callback(Declined(code, None, "The hold is gone.")))) == ["ReviewOpened"]
+    assert (ledger.account.transactions, ledger.account.balances) == (before.transactions, before.balances)
 
 
 @pytest.mark.parametrize("status", WAYS)
