@@ -46,7 +46,15 @@ from domain.events import (
 )
 from domain.gateway_report import Expected
 from domain.money import Money
-from domain.outcomes import AUTHORIZATION_GONE, Approved, Authorization, Declined, Outcome, Unknown
+from domain.outcomes import (
+    AUTHORIZATION_GONE,
+    DUPLICATE_TRANSACTION,
+    Approved,
+    Authorization,
+    Declined,
+    Outcome,
+    Unknown,
+)
 from domain.references import are_same
 
 _NOTHING_MOVED: Final = frozenset({Status.FAILED, Status.VOIDED})
@@ -184,7 +192,13 @@ def _fail(account: Account, transaction: Transaction, outcome: Declined) -> Sequ
 
 def _ended(account: Account, transaction: Transaction, events: Sequence[Event]) -> Sequence[Event]:
     """``events`` of ``transaction``, with those of its parent that follow from them."""
-    return (*events, *parents_events(account, transaction, events))
+    followed = parents_events(account, transaction, events)
+    failed = events[-1]
+    if transaction.kind.ends_authorization and isinstance(failed, Failed) and failed.code == DUPLICATE_TRANSACTION:
+        # The record lacks a capture or void: the store may have been restored to an earlier state.
+        parent = account.transaction(transaction.parent_id or "")
+        return (*events, *followed, review_of(account, parent, "The gateway reports an earlier capture or void."))
+    return (*events, *followed)
 
 
 def discard(account: Account, command: Discard) -> Sequence[Event] | Refused:
@@ -210,14 +224,15 @@ def resolve(account: Account, command: Resolve) -> Sequence[Event] | Refused:
         return Refused(NOT_POSSIBLE_NOW, detail)
     if command.outcome is Resolution.FAILED:
         return _ended(account, transaction, (Failed(kind, transaction_id, RESOLVED, None, command.reason),))
-    if transaction.manual_capture is not (command.outcome is Resolution.AUTHORIZED):
-        wanted = "authorized or failed" if transaction.manual_capture else "completed or failed"
+    to_hold = transaction.manual_capture and status is not Status.AUTHORIZED
+    if to_hold is not (command.outcome is Resolution.AUTHORIZED):
+        wanted = "authorized or failed" if to_hold else "completed or failed"
         return Refused(NOT_POSSIBLE_NOW, f"The outcome of this transaction can only be {wanted}.")
     if command.outcome is Resolution.AUTHORIZED:
-        if status is Status.AUTHORIZED:
-            return Refused(NOT_POSSIBLE_NOW, "The transaction is authorized already.")
         assert command.expires_at is not None  # the issuer of the command fills it in
         return (Authorized(kind, transaction_id, None, command.expires_at),)
+    if status is Status.AUTHORIZED:  # captured in full without this service
+        return (Completed(kind, transaction_id, transaction.money),)
     processed = () if status is Status.PROCESSED else (Processed(kind, transaction_id, None),)
     return _ended(account, transaction, (*processed, Completed(kind, transaction_id)))
 

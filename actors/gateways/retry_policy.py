@@ -106,7 +106,7 @@ def next_step(
     answered = isinstance(result, Approved | Authorization | Declined)
     if status is Status.AUTHORIZED and (answered or item.action is Action.SUBMIT):
         delay_s, sent = policy.hold_lookup_s(held_s), DeliveryCertainty.SENT
-        return _move(item, Action.RESOLVE, delay_s, attempts=len(policy.lookup_after_s), certainty=sent)
+        return _move(item, Action.RESOLVE, delay_s, attempts=0, certainty=sent)  # a failed one begins the schedule
     match result:
         case Approved(final=True) | Declined():
             # The answer contradicts the record: a review is open, and the transaction is still unfinished.

@@ -32,7 +32,7 @@ def work_after(transaction: Transaction, policy: RetryPolicy | None, now: dateti
         assert transaction.authorization_expires_at is not None  # every authorization has one
         held_s = (transaction.authorization_expires_at - now).total_seconds()
         delay_s = 0.0 if policy is None else policy.hold_lookup_s(held_s)
-        return _lookup(transaction.transaction_id, delay_s, attempts=len(waits))
+        return _lookup(transaction.transaction_id, delay_s)
     return _lookup(transaction.transaction_id, waits[0] if waits else 0.0)
 
 
@@ -60,9 +60,10 @@ def announce(changes: Iterable[WorkChange], gateway: str, context: CustomerConte
             context.scheduler.tell(WorkDue(gateway, change.delay_s))
 
 
-def _lookup(transaction_id: str, delay_s: float, *, attempts: int = 0) -> MoveWork:
+def _lookup(transaction_id: str, delay_s: float) -> MoveWork:
+    """A lookup with which the schedule begins."""
     state, sent = WorkState.QUEUED, DeliveryCertainty.SENT
-    return MoveWork(transaction_id, Action.RESOLVE, state, delay_s, attempts, (), certainty=sent)
+    return MoveWork(transaction_id, Action.RESOLVE, state, delay_s, 0, (), certainty=sent)
 
 
 def _advances(events: Iterable[Event], transaction_id: str) -> bool:

@@ -241,12 +241,16 @@ REFUSED = {
 
 @pytest.mark.parametrize("status", Status)
 def test_a_resolution_in_every_status(status: Status) -> None:
-    """An operator can confirm that the money is held, or that it is not; never that a hold was captured."""
+    """An operator can confirm that the money is held, or that it is not; and that what is held was captured in full."""
     ledger = at(status)
-    version = ledger.account.transactions["t"].version
+    transaction = ledger.account.transactions["t"]
+    version = transaction.version
     completed = decide(ledger.account, Resolve("t", Resolution.COMPLETED, version, "r"))
-    assert isinstance(completed, Refused)
-    assert completed.code == REFUSED.get(status, "not-possible-now")
+    if status is Status.AUTHORIZED:
+        assert completed == (Completed(Kind.DEPOSIT, "t", transaction.money),)
+    else:
+        assert isinstance(completed, Refused)
+        assert completed.code == REFUSED.get(status, "not-possible-now")
     held = decide(ledger.account, Resolve("t", Resolution.AUTHORIZED, version, "r", EXPIRES))
     failed = decide(ledger.account, Resolve("t", Resolution.FAILED, version, "r"))
     if status.terminal:

@@ -68,3 +68,24 @@ WHERE correlation_id IS NOT NULL;
 
 -- What a process understands (domain.events.VOCABULARY). A process of an earlier version does not name it.
 ALTER TABLE owners ADD COLUMN vocabulary int NOT NULL DEFAULT 1;
+
+-- A process of an earlier version that was frozen until its leases were lost must not claim what it cannot read.
+CREATE INDEX transactions_held ON transactions (transaction_id) WHERE manual_capture;
+
+CREATE FUNCTION refuse_earlier_version() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF NEW.vocabulary < 2 AND (
+        EXISTS (SELECT 1 FROM transactions AS t WHERE t.parent_id IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM transactions AS t WHERE t.manual_capture)
+    ) THEN
+        RAISE EXCEPTION 'the database has transactions that this version of the service cannot read';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER owners_refuse_earlier_versions
+BEFORE INSERT ON owners
+FOR EACH ROW EXECUTE FUNCTION refuse_earlier_version();

@@ -18,7 +18,15 @@ from domain.account import Refused, Status, Transaction
 from domain.commands import Receive, ReceiveChild, RecordCallback, Resolution, Resolve
 from domain.events import Authorized, Kind
 from domain.money import Money
-from domain.outcomes import AUTHORIZATION_CANCELLED, Approved, Authorization, Declined, Outcome, Unknown
+from domain.outcomes import (
+    AUTHORIZATION_CANCELLED,
+    DUPLICATE_TRANSACTION,
+    Approved,
+    Authorization,
+    Declined,
+    Outcome,
+    Unknown,
+)
 from store.codec import Metadata
 from store.port import Action, WorkItem
 from tests.actors.customer.fixtures import POLICY, Customers, answer
@@ -358,3 +366,36 @@ def test_a_lookup_that_a_failed_capture_makes_due_outlasts_an_earlier_answer(
     customers.run()
     (again,) = customers.claim()
     assert (again.work_id, again.action) == (parent.work_id, Action.RESOLVE)
+
+
+@pytest.mark.parametrize("kind", [Kind.CAPTURE, Kind.VOID])
+def test_a_hold_that_was_ended_before_is_reviewed(customers: Customers, kind: Kind) -> None:
+    """The gateway has done it, and the record lacks it: an operator must look, and can then confirm the capture."""
+    parent = authorized(customers)
+    item = under_way(customers, kind, parent)
+    customers.report(item, Declined(DUPLICATE_TRANSACTION, None, "done before"))
+    customers.run()
+    assert customers.transaction(parent.work_id).status is Status.AUTHORIZED
+    (view,) = customers.real.reviews("main", "open", before=None, limit=10)
+    assert view.review.transaction_id == parent.work_id
+    version = customers.transaction(parent.work_id).version
+    seen = customers.real.work("main", parent.work_id)
+    command = Resolve(parent.work_id, Resolution.COMPLETED, version, "asked")
+    customers.send_command(stream(), ResolveOperation.on(seen, command, WHO))
+    customers.run()
+    assert amounts(customers.transaction(parent.work_id)) == (10_000, 0, 0)
+    assert available(customers) == 10_000
+    assert work(customers) == {}
+
+
+def test_a_failed_lookup_of_a_hold_begins_the_schedule(customers: Customers) -> None:
+    """It is repeated soon, and is no dead letter at once."""
+    authorized(customers)
+    customers.run(HOLD_S + 1)
+    for wait_s in POLICY.lookup_after_s[1:]:
+        (lookup,) = customers.claim()
+        customers.report(lookup, Unknown("timeout"))
+        customers.run()
+        assert customers.dues()[-1].delay_s == wait_s
+        customers.run(wait_s)
+    assert work(customers) == {(GATEWAY, "queued"): 1}
