@@ -114,6 +114,8 @@ BEGINNING: Sequence[Command] = (
     RecordOutcome("t0", Approved("A-1", final=True)),
     Receive(Kind.DEPOSIT, "h0", "gatewayA", Money(4, "USD"), {}, manual_capture=True),
     RecordOutcome("h0", Authorization("A-1", EXPIRES)),
+    ReceiveChild(Kind.REFUND, "c1", "t0", 2),
+    ReceiveChild(Kind.CAPTURE, "c2", "h0", 3),
 )
-"""A completed deposit and an authorization: withdrawals and children find something to take."""
+"""A completed deposit and an authorization, with a child each: others and their outcomes find something to act on."""
 histories = st.lists(commands, max_size=60).map(lambda rest: [*BEGINNING, *rest])

@@ -32,14 +32,21 @@ _ACCEPTED: Final = 202
 
 @dataclass(slots=True)
 class Sent:
-    """One deposit that was sent: ``number`` is in its details. Without a status, no answer arrived."""
+    """One command that was sent. Without a status, no answer arrived.
+
+    ``number`` is in the details of a deposit, and in the request id of a refund, capture or void.
+    """
 
     number: int
     customer: str
-    amount: str
+    amount: str | None
     gateway: str = "gatewayA"
+    kind: str = "deposit"
+    parent_id: str | None = None
     status: int | None = None
     transaction_id: str | None = None
+    code: str | None = None
+    """The problem in the answer."""
     said: str | None = None
     """The transaction's status in the answer."""
 

@@ -245,13 +245,21 @@ def call(port: int, method: str, path: str, body: object = None, *, key: str | N
 
 
 def exchange(
-    connection: http.client.HTTPConnection, method: str, path: str, body: object = None, *, key: str | None = None
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    key: str | None = None,
+    request_id: str | None = None,
 ) -> Answer:
     """One request on an open connection. Raises OSError and HTTPException."""
     data = None if body is None else json.dumps(body)
     headers = {"Content-Type": "application/json"} if data else {}
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
+    if request_id is not None:
+        headers["X-Request-ID"] = request_id
     connection.request(method, path, data, headers)
     response = connection.getresponse()
     raw = response.read()

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from domain.events import Kind
 from store.backends import backend_of
 from store.port import StreamKey
 from store.queries import Audit
@@ -23,9 +24,12 @@ from tests.simulation.history import History
 
 _ANSWERS: Final = {202: "accepted", 503: "not-stored", 504: "uncertain", None: "none"}
 _HONOURS_KEYS: Final = "gatewayA"
-_RECEIVED: Final = "DepositReceived"
-_SUBMITTED: Final = "DepositSubmitted"
-_TERMINAL: Final = frozenset({"completed", "failed"})
+_RECEIVED: Final = "Received"
+_SUBMITTED: Final = "Submitted"
+"""Ends of the types of events."""
+_TERMINAL: Final = frozenset({"completed", "voided", "failed"})
+_AUTHORIZATION: Final = "authorization"
+"""The kind of a ledger's line about money that is held."""
 _POLL_S: Final = 0.2
 
 
@@ -61,6 +65,11 @@ class Witness:
             transactions={
                 row.transaction_id: [row.status.value, row.gateway_reference] for row in audit.transactions(stream)
             },
+            amounts={
+                row.transaction_id: [row.captured_minor, row.refunded_minor, row.refunding_minor]
+                for row in audit.transactions(stream)
+                if row.kind is Kind.DEPOSIT
+            },
             balances={currency: [it.available, it.reserved] for currency, it in audit.balances(stream)},
             reviews=[[row.transaction_id, row.state] for row in audit.reviews(stream)],
             unfinished=list(audit.unfinished(stream)),
@@ -70,6 +79,11 @@ class Witness:
         """The number of transactions that still have work."""
         with backend_of(self._url, root=CHECKOUT).audit() as audit:
             return sum(len(audit.unfinished(stream)) for stream in audit.streams())
+
+    def statuses(self) -> list[str]:
+        """The statuses of all transactions."""
+        with backend_of(self._url, root=CHECKOUT).audit() as audit:
+            return [row.status.value for stream in audit.streams() for row in audit.transactions(stream)]
 
     def wait_for_rest(self) -> None:
         """Wait until no work is left, but not without limit: the judge reports work that remains."""
@@ -94,7 +108,8 @@ def judge(log: Log, books: Books, history: History, *, plain: bool) -> list[str]
             "sent",
             0.0,
             id=key,
-            kind="deposit",
+            kind=sent.kind,
+            parent=sent.parent_id,
             gateway=sent.gateway,
             customer=sent.customer,
             amount=sent.amount,
@@ -102,7 +117,7 @@ def judge(log: Log, books: Books, history: History, *, plain: bool) -> list[str]
         )
         # If a commit was uncertain until another process had done the work, the answer shows the later status.
         said = "pending" if sent.said in _TERMINAL and sent.said == ends.get(key) else sent.said
-        history.add("answer", 0.0, id=key, answer=_ANSWERS.get(sent.status, "refused"), status=said)
+        history.add("answer", 0.0, id=key, answer=_ANSWERS.get(sent.status, "refused"), status=said, code=sent.code)
     _add_provider(history, books)
     found = violations(history)
     found += _requests(log, recorded)
@@ -117,34 +132,52 @@ def _add_provider(history: History, books: Books) -> None:
     """Add the provider's books in the form that the checker reads. The events name each transaction's customer."""
     for name in ("gatewayA", "gatewayB"):
         history.add("gateway", 0.0, name=name, keys=name == _HONOURS_KEYS, looks_up=True)
-    customers = {data["transaction_id"]: customer for kind, customer, data in _events(history) if kind == _RECEIVED}
+    customers = {data["transaction_id"]: customer for _, customer, data in _received(history)}
+    deposits = {line["id"]: line["reference"] for line in (*books.effects, *books.taken)}
     fates: dict[str, list[list[str | None]]] = defaultdict(list)
     for line in books.effects:
         key = line["reference"]
-        fields = {name: line[name] for name in ("gateway", "kind", "amount", "currency", "id")}
-        history.add("effect", 0.0, key=key, customer=customers.get(key), **fields)
+        fields = {name: line[name] for name in ("gateway", "amount", "currency", "id")}
+        if line["kind"] == _AUTHORIZATION:
+            history.add("hold", 0.0, key=key, customer=customers.get(key), kind="deposit", **fields)
+        else:
+            fields |= {"kind": line["kind"], "parent": deposits.get(line.get("original"))}
+            history.add("effect", 0.0, key=key, customer=customers.get(key), **fields)
         fates[key].append([line["id"], None])
     for line in books.taken:
         fates[line["reference"]].append([line["id"], line.get("code")])
+        if line.get("truth") == "cancelled":
+            history.add("release", 0.0, gateway=line["gateway"], key=line["reference"], by="gateway")
     for key, of_key in fates.items():
         history.add("truth", 0.0, key=key, fates=of_key)
 
 
-def _events(history: History) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Type, customer and data of all events in the last dump."""
+def _bodies(history: History) -> Iterator[dict[str, Any]]:
+    """All events in the last dump."""
     for dump in history.of("dump"):
         if dump["when"] == "rest":
             for event in dump["events"]:
-                body: dict[str, Any] = json.loads(event["body"])
-                yield body["type"], body["stream_id"], body["data"]
+                yield json.loads(event["body"])
+
+
+def _events(history: History) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Type, customer and data of all events in the last dump."""
+    for body in _bodies(history):
+        yield body["type"], body["stream_id"], body["data"]
+
+
+def _received(history: History) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Those of them that received a transaction."""
+    return (each for each in _events(history) if each[0].endswith(_RECEIVED))
 
 
 def _recorded(history: History) -> dict[str, list[str]]:
     """The transactions on record, by the number of the request that created them."""
     recorded: dict[str, list[str]] = defaultdict(list)
-    for kind, _, data in _events(history):
-        if kind == _RECEIVED:
-            recorded[data["details"]["request"]].append(data["transaction_id"])
+    for body in _bodies(history):
+        if body["type"].endswith(_RECEIVED):
+            number = body["data"]["details"].get("request") or body["metadata"]["correlation_id"]
+            recorded[number].append(body["data"]["transaction_id"])
     return recorded
 
 
@@ -167,14 +200,14 @@ def _requests(log: Log, recorded: Mapping[str, list[str]]) -> Iterator[str]:
             yield f"1: request {sent.number} led to {len(ids)} transactions"
         if ids and sent.transaction_id is not None and ids != [sent.transaction_id]:
             yield f"1: request {sent.number} was answered with {sent.transaction_id} and is on record as {ids}"
-        if sent.status not in _ANSWERS:
+        if sent.status not in _ANSWERS and sent.parent_id is None:
             yield f"1: request {sent.number} is valid and was answered {sent.status}"
 
 
 def _gateways(books: Books, history: History) -> Iterator[str]:
     """Promise 3 by gateway: with keys, all attempts have one key; without, each is on record before it is sent."""
-    chosen = {data["transaction_id"]: data["gateway"] for kind, _, data in _events(history) if kind == _RECEIVED}
-    submissions = Counter(data["transaction_id"] for kind, _, data in _events(history) if kind == _SUBMITTED)
+    chosen = {data["transaction_id"]: data["gateway"] for _, _, data in _received(history)}
+    submissions = Counter(data["transaction_id"] for kind, _, data in _events(history) if kind.endswith(_SUBMITTED))
     for line in (*books.effects, *books.taken):
         reference, gateway = line["reference"], line["gateway"]
         if line["key"] != (reference if gateway == _HONOURS_KEYS else None):

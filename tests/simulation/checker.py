@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.simulation.checker_breakers import breaker_violations
 from tests.simulation.checker_callbacks import callback_violations
+from tests.simulation.checker_children import children_violations
 from tests.simulation.checker_gateways import effect_violations, sending_violations
 from tests.simulation.checker_keys import key_violations
 from tests.simulation.checker_operators import operator_violations
@@ -36,6 +37,7 @@ def violations(history: History) -> list[str]:
     found += waiting_violations(history, fold)
     found += callback_violations(history, fold)
     found += operator_violations(history, fold)
+    found += children_violations(history, fold)
     found += _tables(history, fold)
     return found
 
@@ -48,8 +50,9 @@ def _answers(history: History, fold: Fold) -> Iterator[str]:
         recorded = fold.transactions.get(key)
         yield from _answered(key, answers.get(key), recorded)
         if recorded is not None:
-            names = ("kind", "gateway", "amount", "currency", "customer")
-            if tuple(getattr(recorded, name) for name in names) != tuple(request[name] for name in names):
+            names = ["kind", "gateway", "currency", "customer", "parent"]
+            names += [] if request["amount"] is None else ["amount"]
+            if [getattr(recorded, name) for name in names] != [request[name] for name in names]:
                 yield f"1: {key} is on record with other contents than were sent"
     for key in fold.transactions.keys() - sent.keys():
         yield f"1: {key} is on record and was never sent"

@@ -7,11 +7,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.simulation.folding import Fold, Review, Seen, is_callback
+from tests.simulation.folding import GONE, Fold, Review, Seen, is_callback, kind_and_what
 from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
-ENDS: Final = {"Completed": "completed", "Failed": "failed"}
+ENDS: Final = {
+    "Completed": {"completed"},
+    "Failed": {"failed", "cancelled", "expired"},
+    "Authorized": {"authorized"},
+}
+"""What a callback must say to cause the event."""
+FROM_CHILDREN: Final = ("DepositCompleted", "DepositVoided", "DepositFailed")
 
 
 def callback_violations(history: History, fold: Fold) -> Iterator[str]:
@@ -47,14 +53,40 @@ class _Letters:
             sent[entry["number"]] = entry
             if not entry["forged"] and entry["body"] not in self.bodies[_cause(entry)]:
                 self.bodies[_cause(entry)].append(entry["body"])
+        self.left_to_children: set[str] = set()
+        """Causes that reached a parent while its capture or void was under way, whose outcome decides."""
+        ending = _Endings(history)
         for entry in history.of("told"):
             letter = sent[entry["number"]]
+            if ending.may_decide(letter["body"], letter["at"], entry["at"]):
+                self.left_to_children.add(_cause(entry))
             if entry["answer"] == "taken" and letter["body"] not in self.taken[_cause(entry)]:
                 self.taken[_cause(entry)].append(letter["body"])
         for entry in history.of("claims"):
             for scope, key, value in entry["claims"]:
                 if scope.startswith("callback:"):
                     self.held[f"{scope.removeprefix('callback:')}:{key}"] = value
+
+
+class _Endings:
+    """The times during which a capture or void of an authorization was under way."""
+
+    def __init__(self, history: History) -> None:
+        self._parents: dict[str, str] = {}
+        self._times: dict[str, list[list[float]]] = defaultdict(list)
+        for write in history.of("write"):
+            for _, name, data in (event for part in write["parts"] for event in part["events"]):
+                if name in {"CaptureReceived", "VoidReceived"}:
+                    self._parents[data["transaction_id"]] = data["parent_id"]
+                    self._times[data["parent_id"]].append([write["at"], float("inf")])
+                elif name in {"CaptureCompleted", "CaptureFailed", "VoidCompleted", "VoidFailed"}:
+                    self._times[self._parents[data["transaction_id"]]][-1][1] = write["at"]
+
+    def may_decide(self, body: str, sent_at: float, told_at: float) -> bool:
+        """Whether one was under way while this callback was handled."""
+        said = _read(body)
+        times = [] if said is None else self._times.get(said["reference"], [])
+        return any(begin <= told_at and sent_at <= end for begin, end in times)
 
 
 def _cause(entry: Entry) -> str:
@@ -64,6 +96,8 @@ def _cause(entry: Entry) -> str:
 def _answers(history: History) -> Iterator[str]:
     forged = {entry["number"]: entry["forged"] for entry in history.of("callback")}
     for entry in history.of("told"):
+        if entry["answer"] == "not-stored":
+            continue  # also of a process that starts, which cannot verify yet
         if forged[entry["number"]] != (entry["answer"] == "unverified"):
             yield f"9: {_cause(entry)}, forged: {forged[entry['number']]}, was answered {entry['answer']}"
 
@@ -93,11 +127,17 @@ def _led_to(body: str, cause: str, name: str, data: Mapping[str, Any], fold: Fol
     if name == "ReviewOpened":
         return True
     said = _read(body)
-    seen = fold.transactions.get(data["transaction_id"])
-    if said is None or seen is None or said["reference"] != data["transaction_id"] or not _fits(cause, said, seen):
+    seen = None if said is None else fold.transactions.get(said["reference"])
+    if said is None or seen is None or not _fits(cause, said, seen):
         return False
-    what = name.removeprefix("Deposit").removeprefix("Withdrawal")
-    return ENDS.get(what, said["status"]) == said["status"] and data.get("gateway_reference", said["id"]) == said["id"]
+    if seen.parent == data["transaction_id"]:
+        return name in FROM_CHILDREN and said["status"] in {"completed", "cancelled", "expired"}
+    if said["reference"] != data["transaction_id"]:
+        return False
+    _, what = kind_and_what(name)
+    return (
+        said["status"] in ENDS.get(what, {said["status"]}) and data.get("gateway_reference", said["id"]) == said["id"]
+    )
 
 
 def _claims(history: History, letters: _Letters) -> Iterator[str]:
@@ -117,7 +157,8 @@ def _judged(cause: str, letters: _Letters, reviews: list[Review], fold: Fold) ->
     applied = [_is_applied(cause, body, fold) for body in bodies]
     if held is not None and letters.taken.get(cause):
         others = sum(body != held for body in letters.taken[cause])
-        wanted = (not _is_applied(cause, held, fold)) + bool(others)
+        handled = _is_applied(cause, held, fold) or cause in letters.left_to_children
+        wanted = (not handled) + bool(others)
         if len(reviews) < wanted:
             yield f"9: {cause} got a 200, and is neither applied nor under review"
     if reviews and len(bodies) == 1 and applied[0] and not _was_doubtful(bodies[0], fold):
@@ -129,13 +170,33 @@ def _is_applied(cause: str, body: str, fold: Fold) -> bool:
     seen = fold.transactions.get(said["reference"]) if said is not None else None
     if said is None or seen is None or not _fits(cause, said, seen):
         return False
-    return bool(seen.status == said["status"] and seen.reference in {None, said["id"]})
+    return seen.reference in {None, said["id"]} and _agrees(seen, said["status"])
+
+
+def _agrees(seen: Seen, said: str) -> bool:
+    """Whether a report is the present status, or one from which that follows."""
+    match said:
+        case "authorized":
+            return seen.authorized or seen.code in GONE
+        case "failed" | "cancelled" | "expired":  # of what was voided nothing moves either
+            return seen.status in {"failed", "voided"}
+        case _:
+            return seen.status == said
 
 
 def _was_doubtful(body: str, fold: Fold) -> bool:
-    """Whether it reports a failure of a payment that was sent more than once, of which another attempt may succeed."""
+    """Whether it agrees with the record only at some times.
+
+    That is a failure of a payment that was sent more than once, of which another attempt may succeed, or a hold of one
+    that failed.
+    """
     said = _read(body)
-    return said is not None and said["status"] == "failed" and fold.transactions[said["reference"]].submissions > 1
+    seen = None if said is None else fold.transactions.get(said["reference"])
+    if said is None or seen is None:
+        return False
+    if said["status"] == "authorized" and seen.status == "failed":
+        return seen.code not in GONE  # it may have come after that failure, which it contradicts
+    return said["status"] in ENDS["Failed"] and seen.submissions > 1
 
 
 def _fits(cause: str, said: Mapping[str, str], seen: Seen) -> bool:

@@ -32,8 +32,8 @@ def effect_violations(history: History, fold: Fold) -> Iterator[str]:
     truth = {entry["key"]: entry["fates"] for entry in history.of("truth")}
     orders = {entry["who"]: entry for entry in history.of("resolving")}
     for key, seen in fold.transactions.items():
-        if is_callback(seen.cause):
-            continue  # a callback ended it, possibly a false one: see checker_callbacks
+        if seen.manual or is_callback(seen.cause):
+            continue  # see checker_children; a callback ended it, possibly a false one: see checker_callbacks
         if is_operator(seen.who):
             yield from _settled_truly(key, seen, effects.get(key, []), orders[seen.who or ""])
         else:

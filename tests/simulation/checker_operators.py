@@ -23,7 +23,8 @@ def _resolutions(history: History, fold: Fold, answers: Mapping[str, str]) -> It
     orders = {entry["who"]: entry for entry in history.of("resolving")}
     for who, order in orders.items():
         seen, answer = fold.transactions[order["id"]], answers.get(who)
-        if answer == "accepted" and seen.status != order["said"]:
+        followed = order["said"] == "authorized" and seen.status in {"completed", "voided", "failed"}
+        if answer == "accepted" and seen.status != order["said"] and not followed:
             yield f"4: {who} resolved {order['id']} as {order['said']}, and it is {seen.status}"
         if answer in {"refused", "not-stored"} and seen.who == who:
             yield f"14: {who} was answered {answer}, and resolved {order['id']}"
@@ -31,6 +32,8 @@ def _resolutions(history: History, fold: Fold, answers: Mapping[str, str]) -> It
         if not is_operator(seen.who):
             continue
         order_of = orders.get(seen.who or "")
+        if order_of is not None and fold.transactions[order_of["id"]].parent == key:
+            continue  # it ended with its capture or void
         if order_of is None or order_of["id"] != key or order_of["said"] != seen.status:
             yield f"4: {key} was resolved as {seen.status} by {seen.who}, whose command was {order_of}"
         elif order_of["version"] != seen.settled_at:

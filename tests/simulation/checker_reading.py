@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tests.simulation.folding import STEPS
+from tests.simulation.folding import MOVES_PARENT, STEPS, kind_and_what
 from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
@@ -32,6 +32,7 @@ class _Clients:
         self._status: dict[str, str] = {}
         self._held: dict[str, set[tuple[int, str]]] = defaultdict(set)
         """Each version and status of a transaction so far."""
+        self._parents: dict[str, str] = {}
         self._seen: dict[str, int] = {}
         """The newest version that clients read of a transaction that surely exists."""
 
@@ -42,11 +43,15 @@ class _Clients:
             if event_id in self._events or kind_of_event in NOT_ABOUT:
                 continue
             self._events.add(event_id)
-            key, what = data["transaction_id"], kind_of_event.removeprefix("Deposit").removeprefix("Withdrawal")
+            key, (kind, what) = data["transaction_id"], kind_and_what(kind_of_event)
             before = self._status.get(key, "")
             if what not in UNCHANGED:
                 self._status[key] = "pending" if what == "Received" else STEPS.get((before, what), "impossible")
             self._held[key].add((version, self._status[key]))
+            if "parent_id" in data:
+                self._parents[key] = data["parent_id"]
+            if (kind, what) in MOVES_PARENT:
+                self._held[self._parents[key]].add((version, self._status[self._parents[key]]))
 
     def answered(self, answer: Entry) -> Iterator[str]:
         if answer["answer"] == "replayed":

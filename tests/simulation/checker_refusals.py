@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from tests.simulation.checker_keys import SHORT
 from tests.simulation.folding import minor
 from tests.simulation.history import History
 
 Entry = Mapping[str, Any]
+TAKING: Final = frozenset({"WithdrawalReceived", "RefundReceived"})
+GIVING_BACK: Final = frozenset({"WithdrawalFailed", "RefundFailed"})
 
 
 def refusal_violations(history: History) -> Iterator[str]:
-    """A withdrawal or correction is refused only if the balance was too low at some time while it waited.
+    """A withdrawal, refund or correction is refused only if the balance was too low at some time while it waited.
 
     A repetition of a refusal under the same key needs no low balance again.
     """
@@ -46,7 +48,7 @@ class _Balances:
         if request is None or answer["answer"] != "refused" or answer.get("code") not in {None, SHORT}:
             return
         least = self._least[answer["id"]]
-        if least >= _taken(request):
+        if request["amount"] is not None and least >= _taken(request):
             yield f"7: {answer['id']} was refused although at least {least} was available all the time"
 
     def written(self, write: Entry) -> None:
@@ -64,10 +66,12 @@ class _Balances:
         if kind_of_event.endswith("Received"):
             amount = minor(data["amount"], data["currency"])
             self._stored[data["transaction_id"]] = (customer, data["currency"]), amount, data.get("reserved", False)
-        if kind_of_event in {"DepositCompleted", "WithdrawalReceived", "WithdrawalFailed"}:
+        if kind_of_event in {"DepositCompleted", *TAKING, *GIVING_BACK}:
             account, amount, reserved = self._stored[data["transaction_id"]]
+            if "captured_amount" in data:
+                amount = minor(data["captured_amount"], data["currency"])
             if kind_of_event == "DepositCompleted" or reserved:
-                self._move(account, -amount if kind_of_event == "WithdrawalReceived" else amount)
+                self._move(account, -amount if kind_of_event in TAKING else amount)
 
     def _move(self, account: tuple[str, str], amount: int) -> None:
         self._available[account] = self._available.get(account, 0) + amount
@@ -78,4 +82,4 @@ def _taken(request: Entry) -> int:
     amount = minor(request["amount"], request["currency"])
     if request["what"] == "adjusting":
         return -amount
-    return amount if request["kind"] == "withdrawal" else 0
+    return amount if request["kind"] in {"withdrawal", "refund"} else 0

@@ -84,6 +84,16 @@ class Environment:
         """Retry all dead letters."""
         self._operator.retry(process, DeadLetterFilter())
 
+    @property
+    def held(self) -> set[str]:
+        """The orders whose money a provider holds now."""
+        return {key for provider in self.providers for key in provider.held}
+
+    @property
+    def known_holds(self) -> set[str]:
+        """The orders whose money a provider held at some time."""
+        return {key for provider in self.providers for key in provider.holds.known}
+
     def record_outcomes(self) -> None:
         """Write the true outcomes of all orders into the history."""
         for provider in self.providers:

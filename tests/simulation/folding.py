@@ -18,10 +18,26 @@ STEPS: Final = {
     ("pending", "Failed"): "failed",
     ("unknown", "Processed"): "processed",
     ("unknown", "Failed"): "failed",
+    ("pending", "Authorized"): "authorized",
+    ("unknown", "Authorized"): "authorized",
+    ("processed", "Authorized"): "authorized",
     ("processed", "Completed"): "completed",
     ("processed", "Failed"): "failed",
+    ("authorized", "Completed"): "completed",
+    ("authorized", "Voided"): "voided",
+    ("authorized", "Failed"): "failed",
 }
-TERMINAL: Final = frozenset({"completed", "failed"})
+TERMINAL: Final = frozenset({"completed", "voided", "failed"})
+KINDS: Final = ("deposit", "withdrawal", "refund", "capture", "void")
+GONE: Final = frozenset({"authorization_cancelled", "authorization_expired"})
+"""Codes of failures: the provider holds the money no longer."""
+MOVES_PARENT: Final = frozenset(
+    {
+        *(("refund", what) for what in ("Received", "Completed", "Failed")),
+        *((kind, what) for kind in ("capture", "void") for what in ("Received", "Failed")),
+    }
+)
+"""The events of children that also change their parents, which get their versions."""
 DECIMALS: Final = {"USD": 2, "JPY": 0}
 
 
@@ -47,6 +63,16 @@ class Seen:
     """The operator of that change, if any."""
     settled_at: int = 0
     """The version at which an operator resolved it."""
+    manual: bool = False
+    """Its money is held only, until it is captured."""
+    parent: str | None = None
+    captured: int | None = None
+    refunded: int = 0
+    refunding: int = 0
+    authorized: bool = False
+    """It was authorized at some time."""
+    ending: str | None = None
+    """The capture or void that is under way or done."""
 
     @property
     def minor(self) -> int:
@@ -93,6 +119,12 @@ class Fold:
 def minor(amount: str, currency: str) -> int:
     """An amount in minor units."""
     return int(Decimal(amount).scaleb(DECIMALS[currency]))
+
+
+def kind_and_what(kind_of_event: str) -> tuple[str, str]:
+    """A stored type as the kind of the transaction and the event: ``RefundReceived`` is a refund's Received."""
+    kind = next(kind for kind in KINDS if kind_of_event.startswith(kind.capitalize()))
+    return kind, kind_of_event.removeprefix(kind.capitalize())
 
 
 def is_callback(cause: str | None) -> bool:
@@ -161,8 +193,7 @@ def _apply_to_customer(event: Mapping[str, Any], fold: Fold) -> Iterator[str]:
 def _apply_to_transaction(event: Mapping[str, Any], fold: Fold) -> Iterator[str]:
     data, customer = event["data"], event["stream_id"]
     key = data["transaction_id"]
-    kind = "withdrawal" if event["type"].startswith("Withdrawal") else "deposit"
-    what = event["type"].removeprefix(kind.capitalize())
+    kind, what = kind_and_what(event["type"])
     seen = fold.transactions.get(key)
     if what == "Received":
         if seen is not None:
@@ -170,7 +201,14 @@ def _apply_to_transaction(event: Mapping[str, Any], fold: Fold) -> Iterator[str]
             yield f"1: {key} was received {seen.received} times"
             return
         seen = fold.transactions[key] = Seen(
-            kind, customer, data["gateway"], data["amount"], data["currency"], data.get("reserved", False)
+            kind,
+            customer,
+            data["gateway"],
+            data["amount"],
+            data["currency"],
+            data.get("reserved", False),
+            manual=data.get("capture") == "manual",
+            parent=data.get("parent_id"),
         )
     elif seen is None or seen.kind != kind:
         yield f"6: {event['type']} of {key}, which was never received as this type"
@@ -186,6 +224,8 @@ def _apply_to_transaction(event: Mapping[str, Any], fold: Fold) -> Iterator[str]
             seen.settled_at = seen.version
         seen.cause, seen.who = event["metadata"].get("causation_id"), who
     seen.version = event["version"]
+    if seen.parent is not None:
+        yield from _apply_to_parent(key, seen, what, fold, event["version"])
     yield from _rebalance(key, seen, what, fold.balances[customer, seen.currency])
 
 
@@ -194,14 +234,50 @@ def _step(key: str, seen: Seen, what: str, data: Mapping[str, Any]) -> Iterator[
     if to is None:
         yield f"6: {key} went from {seen.status} by {what}"
         return
-    seen.status = to
-    seen.reference = data.get("gateway_reference", seen.reference)
+    seen.status, seen.authorized = to, seen.authorized or to == "authorized"
+    seen.reference = data.get("gateway_reference") or seen.reference
     seen.code = data.get("code")
+    if "captured_amount" in data:
+        seen.captured = minor(data["captured_amount"], data["currency"])
+    if (what == "Completed" and seen.kind == "deposit") and (seen.captured is not None) != seen.manual:
+        yield f"18: {key}, manual: {seen.manual}, completed with {seen.captured} captured"
+
+
+def _apply_to_parent(key: str, seen: Seen, what: str, fold: Fold, version: int) -> Iterator[str]:
+    """Promise 18: what an event of a child does to its parent."""
+    parent = fold.transactions.get(seen.parent or "")
+    if parent is None or (parent.customer, parent.gateway, parent.currency) != (
+        seen.customer,
+        seen.gateway,
+        seen.currency,
+    ):
+        yield f"18: {key} has the parent {seen.parent}, which is {parent}"
+        return
+    if seen.kind == "refund":
+        yield from _apply_refund(key, seen, what, parent)
+    elif what == "Received":
+        if parent.status != "authorized" or parent.ending is not None or seen.minor > parent.minor:
+            yield f"18: the {seen.kind} {key} was received for {seen.parent}: {parent}"
+        parent.ending = key
+    elif what == "Failed":
+        parent.ending = None
+    if (seen.kind, what) in MOVES_PARENT:
+        parent.version = version
+
+
+def _apply_refund(key: str, seen: Seen, what: str, parent: Seen) -> Iterator[str]:
+    started, ended = {"Received": (1, 0), "Completed": (-1, 1), "Failed": (-1, 0)}.get(what, (0, 0))
+    parent.refunding += started * seen.minor
+    parent.refunded += ended * seen.minor
+    taken = parent.minor if parent.captured is None else parent.captured
+    if what == "Received" and (parent.status != "completed" or parent.refunding + parent.refunded > taken):
+        yield f"18: the refund {key} of {seen.minor} was received for {seen.parent}: {parent}"
 
 
 def _rebalance(key: str, seen: Seen, what: str, balance: list[int]) -> Iterator[str]:
     if seen.kind == "deposit":
-        balance[0] += seen.minor if what == "Completed" else 0
+        taken = seen.minor if seen.captured is None else seen.captured
+        balance[0] += taken if what == "Completed" else 0
     elif seen.reserved:
         available, reserved = {"Received": (-1, 1), "Completed": (0, -1), "Failed": (1, -1)}.get(what, (0, 0))
         balance[0] += available * seen.minor

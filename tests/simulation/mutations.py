@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from tests.simulation.checker_keys import SHORT
-from tests.simulation.folding import Fold, fold_streams, is_callback, is_operator
+from tests.simulation.folding import TERMINAL, Fold, fold_streams, is_callback, is_operator
 from tests.simulation.history import History
 
 Entry = dict[str, Any]
@@ -41,11 +41,14 @@ def suits(history: History) -> bool:
 
 
 def _has_declined(history: History) -> bool:
-    """Whether a transaction failed with the code of its provider."""
+    """Whether a transaction failed with the code of its provider, by a call."""
     codes = {code for entry in history.of("truth") for _, code, _ in entry["fates"] if code}
     fold = Fold()
     assert [*fold_streams(history, fold)] == []
-    return any(seen.status == "failed" and seen.code in codes for seen in fold.transactions.values())
+    return any(
+        seen.status == "failed" and seen.code in codes and not seen.manual and not is_callback(seen.cause)
+        for seen in fold.transactions.values()
+    )
 
 
 def _all(history: History, what: str, **fields: Any) -> list[Entry]:
@@ -405,8 +408,11 @@ def _old_token_for_another_owner(history: History) -> None:
 
 
 def _unfinished(history: History) -> None:
-    table = next(entry for entry in _all(history, "tables", when="rest") if entry["transactions"])
-    table["unfinished"].append(next(iter(table["transactions"])))
+    for table in _all(history, "tables", when="rest"):
+        for key, (status, _) in table["transactions"].items():
+            if status in TERMINAL:
+                table["unfinished"].append(key)
+                return
 
 
 def _forgotten(history: History) -> None:

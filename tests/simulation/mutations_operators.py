@@ -18,7 +18,16 @@ def has_operator_commands(history: History) -> bool:
     done = {body["type"] for _, body in bodies(history) if is_operator(body["metadata"].get("who"))}
     answers = {(entry["order"], entry["answer"]) for entry in history.of("ordered")}
     wanted = {("resolving", "accepted"), ("adjusting", "adjusted"), ("adjusting", "refused"), ("closing", "closed")}
-    return "ReviewClosed" in done and "BalanceAdjusted" in done and wanted <= answers
+    return "ReviewClosed" in done and "BalanceAdjusted" in done and wanted <= answers and bool(_resolutions(history))
+
+
+def _resolutions(history: History) -> list[Entry]:
+    """Resolutions that ended a transaction. What they did to authorizations is checked with these."""
+    manual = {body["data"]["transaction_id"] for _, body in bodies(history) if body["data"].get("capture") == "manual"}
+    whose = {each["who"] for each in history.of("ordered") if each["order"] == "resolving"}
+    whose &= {each["who"] for each in history.of("ordered") if each["answer"] == "accepted"}
+    orders = [each for each in history.entries if each["what"] == "resolving" and each["who"] in whose]
+    return [order for order in orders if order["id"] not in manual]
 
 
 def _order(history: History, what: str, answer: str) -> Entry:
@@ -34,16 +43,16 @@ def _answer(history: History, what: str, answer: str) -> Entry:
 
 
 def _reviewed_another_version(history: History) -> None:
-    _order(history, "resolving", "accepted")["version"] += 1
+    _resolutions(history)[0]["version"] += 1
 
 
 def _ordered_otherwise(history: History) -> None:
-    order = _order(history, "resolving", "accepted")
+    order = _resolutions(history)[0]
     order["said"] = {"completed": "failed", "failed": "completed"}[order["said"]]
 
 
 def _resolved_against_the_truth(history: History) -> None:
-    order = _order(history, "resolving", "accepted")
+    order = _resolutions(history)[0]
     order["right"] = True
     if order["said"] == "completed":
         history.entries[:] = [each for each in history.entries if (each["what"], each.get("key")) != _effect_of(order)]
@@ -57,7 +66,8 @@ def _effect_of(order: Entry) -> tuple[str, str]:
 
 
 def _resolved_despite_a_refusal(history: History) -> None:
-    _answer(history, "resolving", "accepted")["answer"] = "refused"
+    who = _resolutions(history)[0]["who"]
+    first(each for each in history.entries if each["what"] == "ordered" and each["who"] == who)["answer"] = "refused"
 
 
 def _other_correction(history: History) -> None:

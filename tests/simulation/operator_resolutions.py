@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import count
 from typing import Final
 
@@ -31,7 +32,14 @@ from tests.simulation.process import Process
 from tests.simulation.provider import SimulatedProvider
 from tests.simulation.threads import ThreadedRuntime
 
-OPEN: Final = (Status.UNKNOWN, Status.UNKNOWN, Status.PROCESSED, Status.PROCESSED, Status.PENDING)
+OPEN: Final = (
+    Status.UNKNOWN,
+    Status.UNKNOWN,
+    Status.PROCESSED,
+    Status.PROCESSED,
+    Status.PENDING,
+    Status.AUTHORIZED,
+)
 WRONG: Final = 0.2
 """Share of the resolutions for which the operator did not ask the provider."""
 STAY_S: Final = (0.0, 0.0, 0.01, 5.0, 60.0)
@@ -88,7 +96,7 @@ class ResolvingOperator:
         truth = self._providers[transaction.gateway].settled(transaction.transaction_id)
         said, right = truth, truth is not None
         if self._chance.random() < WRONG:
-            said = self._chance.choice(["completed", "failed"])
+            said = self._chance.choice(["authorized" if transaction.manual_capture else "completed", "failed"])
             right = said == truth
         if said is not None:
             self._settle(process, transaction, said, right=right)
@@ -96,7 +104,8 @@ class ResolvingOperator:
     def _settle(self, process: Process, transaction: Transaction, said: str, *, right: bool) -> None:
         who, key = self._new_name(), transaction.transaction_id
         work = process.real.work("main", key)
-        command = Resolve(key, Resolution(said), transaction.version, "simulated")
+        expires_at = process.runtime.now() + timedelta(days=1)
+        command = Resolve(key, Resolution(said), transaction.version, "simulated", expires_at)
         what = {"process": process.number, "who": who, "id": key}
         order = {"said": said, "version": transaction.version, "status": transaction.status.value, "right": right}
         stream, facade = StreamKey("main", transaction.customer_id), process.facade

@@ -9,13 +9,24 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import count
 from typing import Final
 
-from domain.outcomes import Approved, Category, Declined, NotReceived, Outcome
+from domain.outcomes import (
+    AUTHORIZATION_CANCELLED,
+    AUTHORIZATION_EXPIRED,
+    Approved,
+    Authorization,
+    Category,
+    Declined,
+    NotReceived,
+    Outcome,
+)
 from gateways.port import Order
 from tests.simulation.callback_delivery import Notifier
 from tests.simulation.history import History
+from tests.simulation.holds import Hold, Holds
 from tests.simulation.provider_callbacks import Callbacks
 from tests.simulation.timeline import Timeline
 
@@ -26,6 +37,10 @@ TOLD_PENDING: Final = 0.8
 TOLD: Final = 0.5
 """Share of the orders with a callback, among all others."""
 CODES: Final = {"insufficient_funds": Category.SOFT, "issuer_unavailable": Category.SOFT, "do_not_honor": Category.HARD}
+
+
+SAID: Final = {"success": "completed", AUTHORIZATION_CANCELLED: "cancelled", AUTHORIZATION_EXPIRED: "expired"}
+"""What a callback says about a result; of any other it says that it failed."""
 
 
 @dataclass
@@ -39,14 +54,19 @@ class Fate:
     final: str
     """Its final result: success or a code."""
     final_at: float
+    hold: Hold | None = None
+    """The money that it holds, if it is to be captured later."""
 
     def answer(self, now: float) -> Outcome:
         """The provider's answer about it at the time ``now``."""
         if now < self.final_at:
             return Approved(self.reference, final=False)
-        if self.final == "success":
+        if self.final != "success":
+            return Declined(self.final, CODES.get(self.final), "declined")
+        if self.hold is None:
             return Approved(self.reference, final=True)
-        return Declined(self.final, CODES[self.final], "declined")
+        code = self.hold.gone(now)
+        return Authorization(self.reference, self.hold.expires_at) if code is None else Declined(code, None, "gone")
 
 
 class SimulatedProvider:
@@ -71,6 +91,7 @@ class SimulatedProvider:
         self._history, self._timeline = history, timeline
         self._notifier, self._callbacks = notifier, callbacks
         self._fates: dict[str, list[Fate]] = {}
+        self.holds = Holds(name, history, timeline)
         self._to_come: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count(1)
         self.calm = False
@@ -99,6 +120,12 @@ class SimulatedProvider:
             said = [[fate.reference, fate.final, fate.final_at <= now] for fate in fates]
             self._history.add("truth", now, gateway=self.name, key=key, fates=said)
 
+    @property
+    def held(self) -> set[str]:
+        """The orders whose money it holds now."""
+        self._catch_up()
+        return self.holds.held
+
     def settled(self, key: str) -> str | None:
         """The outcome of the order; None if it is open or was never received."""
         self._catch_up()
@@ -106,6 +133,11 @@ class SimulatedProvider:
         fates = [fate for fate in self._fates.get(key, ()) if fate.visible <= now]
         if not fates or any(now < fate.final_at for fate in fates):
             return None
+        held = [fate.hold for fate in fates if fate.hold is not None and fate.final == "success"]
+        if held:
+            if any(hold.taken_by for hold in held):
+                return None  # its capture or void tells
+            return "failed" if all(hold.gone(now) for hold in held) else "authorized"
         return "completed" if any(fate.final == "success" for fate in fates) else "failed"
 
     def happens(self, share: float) -> bool:
@@ -126,6 +158,8 @@ class SimulatedProvider:
     def take(self, order: Order, arrived: float, deadline: float) -> Fate:
         """Receive ``order``, which arrives even if its sender dies; return the decision about it."""
         fate = self._fate(arrived, deadline)
+        if order.manual_capture:
+            fate.hold = self._hold(order, fate)
         self._at(arrived, lambda: self._arrive(order, fate))
         if self.chance.random() < (TOLD if fate.final_at == fate.visible else TOLD_PENDING):
             self._notifier.at(fate.final_at + self._callbacks.late_s(), lambda: self._tell(order, fate))
@@ -136,6 +170,8 @@ class SimulatedProvider:
         self._catch_up()
         if self.honours_keys:
             fate = [known for known in self._fates[order.transaction_id] if known.arrived <= at][-1]
+            if at > fate.final_at and self.happens(0.3):
+                return fate.answer(fate.final_at)  # the answer to a key is the first one again
         return fate.answer(at)
 
     def look_up(self, order: Order, at: float) -> Outcome | NotReceived:
@@ -161,10 +197,32 @@ class SimulatedProvider:
         if self.honours_keys and known and fate.arrived - known[-1].arrived <= self.key_window_s:
             return
         known.append(fate)
+        self._at(fate.visible, lambda: self._decide(order, fate))
+
+    def _decide(self, order: Order, fate: Fate) -> None:
+        """Decide on the request when it leaves the provider's queue. A child needs its parent."""
+        if fate.final == "success" and order.parent_id is not None:
+            code = self.holds.refusal(order, fate.final_at)
+            if code is not None:
+                fate.final, fate.final_at = code, fate.visible
         if fate.final == "success":
             self._at(fate.final_at, lambda: self._move_money(order, fate))
 
+    def _hold(self, order: Order, fate: Fate) -> Hold:
+        """The hold of an order, which the provider may cancel by itself, or let expire."""
+        draw, lasts_s = self.chance.random(), self.chance.choice([3.0, 200.0, 20_000.0, 400_000.0])
+        gone_at = fate.final_at + lasts_s if draw < 0.3 else None
+        code = AUTHORIZATION_CANCELLED if draw < 0.2 else AUTHORIZATION_EXPIRED
+        ends_at = None if draw < 0.6 else self._timeline.clock() + timedelta(seconds=lasts_s)
+        return Hold(fate.reference, order, ends_at, gone_at, code)
+
     def _move_money(self, order: Order, fate: Fate) -> None:
+        if fate.hold is not None:
+            self.holds.begin(fate.hold, fate.final_at)
+            if fate.hold.gone_at is not None:
+                self._at(fate.hold.gone_at, lambda: self._cancel(order, fate))
+            return
+        self.holds.moved(order, fate.final_at, fate.reference)
         self._history.add(
             "effect",
             fate.final_at,
@@ -175,13 +233,24 @@ class SimulatedProvider:
             currency=order.money.currency,
             customer=order.customer_id,
             id=fate.reference,
+            parent=order.parent_id,
+            original=order.parent_reference,
         )
+
+    def _cancel(self, order: Order, fate: Fate) -> None:
+        """Release a hold that nobody has captured or voided, and sometimes say so."""
+        assert fate.hold is not None
+        if self.holds.cancel(fate.hold) and self.chance.random() < TOLD:
+            status = "cancelled" if fate.hold.code == AUTHORIZATION_CANCELLED else "expired"
+            self._callbacks.tell(self.name, order, fate.reference, status)
 
     def _tell(self, order: Order, fate: Fate) -> None:
         """Send a callback about the outcome, unless the request repeated an earlier one."""
         self._catch_up()
         if fate in self._fates[order.transaction_id]:
-            status = "completed" if fate.final == "success" else "failed"
+            status = SAID.get(fate.final, "failed")
+            if status == "completed" and fate.hold is not None:
+                status = "authorized"
             self._callbacks.tell(self.name, order, fate.reference, status)
 
     def _at(self, when: float, function: Callable[[], None]) -> None:

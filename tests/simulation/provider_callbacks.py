@@ -16,6 +16,14 @@ from tests.simulation.callback_delivery import Delivery, Notifier
 LATE_S: Final = (0.0, 0.0, 0.01, 1.0, 30.0, 400.0, 8_000.0)
 ODD_S: Final = (0.0, 1.0, 60.0, 900.0)
 UNREADABLE: Final = (b"", b"{", b"\xff\xfe", b"[]", b'{"reference": 5}', b'{"status": "completed", "status": "failed"}')
+OTHER: Final = {
+    "completed": "failed",
+    "failed": "completed",
+    "authorized": "failed",
+    "cancelled": "authorized",
+    "expired": "authorized",
+}
+"""For each status another one, which is not the truth, or no longer."""
 
 
 class Callbacks:
@@ -49,7 +57,7 @@ class Callbacks:
 
     def _odd(self, gateway: str, letter: Delivery, said: dict[str, Any]) -> Delivery | None:
         """An odd variant of ``letter``, whose content is ``said``."""
-        other = {"completed": "failed", "failed": "completed"}[said["status"]]
+        other = OTHER[said["status"]]
         more = {**said, "amount": f"1{said['amount']}"}
         match self._chance.randrange(8):
             case 0:

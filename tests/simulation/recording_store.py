@@ -69,14 +69,23 @@ class Eyes:
         claims = [[scope, key, bytes(value).decode("latin-1")] for scope, key, value in rows]
         self._history.add("claims", self._timeline.now, claims=claims)
 
-    def left_to_do(self, for_people: str) -> set[str]:
-        """States of the remaining work, without work of the gateway ``for_people`` that is under review."""
+    def left_to_do(self, for_people: str, held: set[str], known: set[str]) -> set[str]:
+        """States of the remaining work, without work of the gateway ``for_people`` that is under review.
+
+        An authorization is left to do unless its money is ``held``, or its hold is not ``known`` and under review, or
+        its capture or void is under way: then that is left to do.
+        """
         rows = self._database.rows(
-            "SELECT DISTINCT w.state FROM work AS w WHERE w.gateway <> ? OR NOT EXISTS"
-            " (SELECT 1 FROM reviews AS r WHERE r.transaction_id = w.transaction_id)",
-            (for_people,),
+            "SELECT w.state, w.transaction_id, w.gateway, t.status, t.ended_by, EXISTS"
+            " (SELECT 1 FROM reviews AS r WHERE r.transaction_id = w.transaction_id)"
+            " FROM work AS w LEFT JOIN transactions AS t ON t.transaction_id = w.transaction_id"
         )
-        return {str(row[0]) for row in rows}
+        return {
+            str(state)
+            for state, transaction_id, gateway, status, ended_by, reviewed in rows
+            if not (reviewed and (gateway == for_people or (status == "authorized" and transaction_id not in known)))
+            and not (status == "authorized" and (transaction_id in held or ended_by is not None))
+        }
 
     def tell_time(self) -> None:
         """Set the database's clock."""

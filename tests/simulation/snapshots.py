@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from domain.events import Kind
 from store.queries import Auditable
 from tests.simulation.history import History
 
@@ -34,6 +35,11 @@ def tables(store: Auditable, history: History, at: float, when: str) -> None:
                 stream=list(stream),
                 transactions={
                     row.transaction_id: [row.status.value, row.gateway_reference] for row in audit.transactions(stream)
+                },
+                amounts={
+                    row.transaction_id: [row.captured_minor, row.refunded_minor, row.refunding_minor]
+                    for row in audit.transactions(stream)
+                    if row.kind is Kind.DEPOSIT
                 },
                 balances={currency: [row.available, row.reserved] for currency, row in audit.balances(stream)},
                 unfinished=list(audit.unfinished(stream)),

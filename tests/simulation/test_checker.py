@@ -13,22 +13,30 @@ from tests.simulation.checker import violations
 from tests.simulation.history import History
 from tests.simulation.mutations import MUTATIONS, suits
 from tests.simulation.mutations_callbacks import CALLBACKS, has_callbacks
+from tests.simulation.mutations_children import CHILDREN, has_children
 from tests.simulation.mutations_operators import OPERATORS, has_operator_commands
 from tests.simulation.world import simulate
 
 SEEDS_MAX: Final = 250
 FOUND_BEFORE: Final[dict[tuple[int, Callable[[History], bool]], int]] = {
-    (1, suits): 1,
-    (1, has_callbacks): 3,
-    (1, has_operator_commands): 134,
-    (2, suits): 5,
-    (2, has_callbacks): 1,
-    (2, has_operator_commands): 59,
+    (1, suits): 13,
+    (1, has_callbacks): 1,
+    (1, has_operator_commands): 57,
+    (1, has_children): 8,
+    (2, suits): 2,
+    (2, has_callbacks): 2,
+    (2, has_operator_commands): 24,
+    (2, has_children): 77,
 }
 """Where the search starts, by the number of processes: it takes long, and usually ends with the same seed."""
 CASES: Final = [
     (suits, mutate, promise)
-    for suits, mutations in [(suits, MUTATIONS), (has_callbacks, CALLBACKS), (has_operator_commands, OPERATORS)]
+    for suits, mutations in [
+        (suits, MUTATIONS),
+        (has_callbacks, CALLBACKS),
+        (has_operator_commands, OPERATORS),
+        (has_children, CHILDREN),
+    ]
     for mutate, promise in mutations
 ]
 

@@ -22,7 +22,7 @@ from tests.simulation.process import LEASES_S
 from tests.simulation.world import simulate
 
 SEEDS = range(1, 251)
-SEEDS_OF_FAULTS = SEEDS[:40]
+SEEDS_OF_FAULTS = SEEDS[:60]
 SEEDS_OF_THREE = range(1, 21)
 SEEDS_EACH = 10
 LEASE_S = max(LEASES_S)
@@ -63,7 +63,9 @@ def test_each_kind_of_fault_occurs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     met: set[tuple[str, str | None]] = set()
     calls: Counter[tuple[str, str]] = Counter()
     written: Counter[str] = Counter()
+    refused: set[tuple[str, str | None]] = set()
     for history in _judged(SEEDS_OF_FAULTS, tmp_path):
+        refused |= {("answer", entry["code"]) for entry in history.of("answer")}
         for entry in history.entries:
             met.add(
                 (entry["what"], entry.get("answer") or entry.get("result") or entry.get("state") or entry.get("mode"))
@@ -76,7 +78,7 @@ def test_each_kind_of_fault_occurs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 met.add(("forged" if entry["forged"] else "callback", None))
     troubles: dict[str, list[str | None]] = {
         "answer": ["accepted", "refused", "none", "not-stored"],
-        "ended": ["Approved", "Declined", "NotReceived", "NotSent", "unknown"],
+        "ended": ["Approved", "Authorization", "Declined", "NotReceived", "NotSent", "unknown"],
         "breaker": ["open", "half_open", "closed"],
         "mode": ["open", "closed", "auto"],
         "discard": ["accepted", "refused"],
@@ -93,6 +95,10 @@ def test_each_kind_of_fault_occurs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert max(times for (name, _), times in calls.items() if name == gateway) > 1
     assert min(written[name] for name in ["DepositOutcomeUnknown", "WithdrawalCompleted", "WithdrawalFailed"]) > 0
     assert min(written[name] for name in ["ReviewOpened", "ReviewClosed", "BalanceAdjusted"]) > 0
+    ends = ["RefundCompleted", "RefundFailed", "CaptureCompleted", "CaptureFailed", "VoidCompleted", "VoidFailed"]
+    assert min(written[name] for name in [*ends, "DepositAuthorized", "DepositVoided"]) > 0
+    assert min(written[f"{kind}OutcomeUnknown"] for kind in ["Refund", "Capture", "Void"]) > 0
+    assert {("answer", code) for code in ["amount-too-large", "not-possible-now", "insufficient-funds"]} <= refused
     assert min(batches[name] for name in ["", "StoreUnavailableError", "RuntimeError", "GreenletExit"]) > 0
 
 

@@ -230,7 +230,8 @@ class World:
                 break
             if to_the_end and step - looked >= LOOK_EVERY and not self._is_busy:
                 looked = step
-                left = self._eyes.left_to_do(self._outside.providers[-1].name)
+                outside = self._outside
+                left = self._eyes.left_to_do(outside.providers[-1].name, outside.held, outside.known_holds)
                 if not left and self._outside.notifier.next_s is None:
                     break
                 if left == {"parked"}:  # the operator's commands came before the end of the last outage
