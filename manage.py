@@ -37,7 +37,7 @@ COMMANDS: Final = {
         "Mark a restored database, once, while no service runs: unfinished work counts as possibly sent. Lists what to"
         " compare with the providers."
     ),
-    "transactions": "List transactions, and resolve one whose outcome the provider has confirmed.",
+    "transactions": "List, refund, capture or void transactions, and resolve one as the provider confirmed.",
     "customers": "Show a customer, and adjust a balance.",
     "dead-letters": "List dead letters, retry or discard them.",
     "reviews": "List contradictions between the record and the gateways, and close reviews.",

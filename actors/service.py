@@ -161,9 +161,9 @@ class ServiceFacade:
         return self._replayed(command, reply) if isinstance(reply, Refused) else reply
 
     def _replayed(self, command: CommandOperation, refused: Refused) -> Reply:
-        """The answer to a refused command: a repetition of one that was accepted gets the answer of that.
+        """The answer to a refused command. If it repeats an accepted command, that command's answer.
 
-        Other refusals are recorded under their keys, and so have found the key. These are not.
+        A refusal that is recorded under its key has met the accepted command's claim. A transient one has not.
         """
         key = command.idempotency_key
         if key is None or refused.code not in TRANSIENT_REFUSALS:
@@ -256,5 +256,7 @@ class ServiceFacade:
             raise TimeoutError("no answer in time") from error
 
 
-_EARLIER_VERSION: Final = NotStored("A process of an earlier version is still running, which does not know this.", 5)
+_EARLIER_VERSION: Final = NotStored(
+    "A process of an earlier version is still running, and does not support this command.", 5
+)
 _MAILBOX_FULL: Final = NotStored("Too many commands wait for this customer.")

@@ -52,7 +52,7 @@ def once(key: str, stream: StreamKey, command: Receive) -> IdempotencyKey:
     """
     money = command.money
     said: list[Any] = [stream.id, command.gateway, money.minor, money.currency, dict(command.details)]
-    if command.manual_capture:  # else as by earlier versions, whose claims stay valid
+    if command.manual_capture:  # without it as in earlier versions, so that their claims stay valid
         said.append({"capture": "manual"})
     return once_of(command.kind, stream.name, key, said)
 

@@ -1,6 +1,6 @@
 """Writes a history into an empty database, by the store's own tables and columns, much faster than the service could.
 
-Only the bench may do this: nobody reads the database meanwhile, and a database that is filled halfway is dropped.
+Only the bench may do this: nothing reads the database meanwhile, and a database that is filled halfway is dropped.
 """
 
 from __future__ import annotations

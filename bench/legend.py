@@ -13,7 +13,7 @@ OF_MANY: Final = """\
 - The clients' customers are drawn from all customers, so nearly every deposit is a first touch: its customer is read
   from the store. On the empty database they are new customers.
 - *By CPU* is the ratio without waiting. It is far above the ratio of the rates where pages had to be read from the
-  disk: the memory of the machine does not hold the filled database, or it was released meanwhile.
+  disk. Then the memory of the machine is too small for the filled database, or the kernel has released its pages.
 - All deposits of the measurements are checked as in RESULTS.md, and 1,000 customers by ``manage.py verify``'s rules.
 """
 
@@ -38,11 +38,11 @@ HOW_TO_READ: Final = """\
   hold all of them as `completed`. The time runs from the first POST until no work is left in the store, so it includes
   the backlog at the end of the load.
 - *Each at one worker*: the requests of a customer go to one worker, as a proxy could arrange (routed clients).
-- **Marks** are what the service is meant to reach. A missed mark fails nothing. The ratios are the medians of this
-  page. The mark of memory is a process of the tests with the parts of a worker (`tests/actors/runtime`).
+- **Marks** are target values; a missed mark is not an error. The ratios are the medians of this page. The memory is
+  that of a test process with the parts of a worker (`tests/actors/runtime`).
 - **Hand-written service**: a Falcon resource with one INSERT per request, and two processes that take rows with SKIP
-  LOCKED and call the provider, on the same PostgreSQL. A benchmark outside of this repository runs it beside ours, with
-  its own load (32 connections, 1,000 customers), where its folder and its tools are present (`make bench-tools`).
+  LOCKED and call the provider, on the same PostgreSQL. A benchmark outside of this repository runs it and this
+  service, with its own load (32 connections, 1,000 customers). It needs its folder and its tools (`make bench-tools`).
 - **Many customers** are drawn at random. *First touches* is the share of deposits that were a customer's first, which
   costs a read of the store. **One customer**: all deposits go to one stream, and on PostgreSQL to all workers, whose
   writes then conflict all the time.

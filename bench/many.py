@@ -1,4 +1,4 @@
-"""The same load on an empty database and on one with many customers and events, in turn: what their number costs.
+"""The same load on an empty database and on one with many customers and events, in turn, to measure their cost.
 
 The clients' customers are drawn from all that are on record, so nearly every deposit is the first of a customer that
 the process does not have in memory. On the empty database they are new ones.

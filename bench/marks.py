@@ -1,4 +1,4 @@
-"""The marks: the speed and the memory that the service is meant to reach. A missed mark is reported and fails nothing.
+"""The marks: target values for speed and memory. A missed mark is reported, and is not an error.
 
 No I/O.
 """

@@ -1,7 +1,8 @@
-"""The same job done by a hand-written service, beside ours, by a benchmark of its own outside of the checkout.
+"""Runs a benchmark outside of the checkout, which measures a hand-written service and this one with the same load.
 
-That benchmark and what it needs may be missing: then the reason is printed and the rest of the bench runs. Its folder
-is only read. ``make bench-tools`` installs what it needs into ``var/bench-tools``; the bench itself installs nothing.
+That benchmark and the programs that it needs may be missing. Then the reason is printed and the rest of the bench runs.
+Its folder is only read. ``make bench-tools`` installs the programs into ``var/bench-tools``; the bench itself installs
+nothing.
 """
 
 from __future__ import annotations

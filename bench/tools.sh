@@ -1,5 +1,5 @@
 #!/bin/sh
-# What the benchmark of other services needs beside PostgreSQL: wrk, nginx and a virtual environment, all in
+# Installs what the benchmark of other services needs besides PostgreSQL: wrk, nginx and a virtual environment, all in
 # var/bench-tools. Usage: bench/tools.sh PEERS, the folder of that benchmark. Debian; as root it updates the lists of
 # packages first. The packages are extracted: an installation would need root and start a server.
 set -eu

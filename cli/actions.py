@@ -105,7 +105,7 @@ def add_key(parser: argparse.ArgumentParser) -> None:
         "--idempotency-key",
         metavar="KEY",
         type=_key,
-        help="the command repeated under its key is carried out once (default: a new key)",
+        help="sent again with the same key, the command is carried out once (default: a new key, which is printed)",
     )
 
 

@@ -53,17 +53,17 @@ class Status(StrEnum):
 RESOLVED: Final = "resolved"
 """The code of a failure that an operator recorded."""
 INSUFFICIENT_FUNDS: Final = "insufficient-funds"
-"""The code of the refusal of a withdrawal above the available balance."""
+"""The code of the refusal of a withdrawal or refund above the available balance."""
 DISCARDED: Final = "discarded"
 """The code of a failure by an operator's discard."""
 NOT_POSSIBLE_NOW: Final = "not-possible-now"
-"""The code of a refusal that the present state of another transaction causes, and that time may lift."""
+"""The code of a refusal by the present state of a transaction, which may change."""
 AMOUNT_TOO_LARGE: Final = "amount-too-large"
 """The code of a refused refund or capture above what is left."""
 NOT_SUPPORTED: Final = "not-supported"
 """The code of a refused operation that the gateway cannot carry out."""
 TRANSIENT_REFUSALS: Final = frozenset({NOT_POSSIBLE_NOW})
-"""Codes of refusals that time may lift. They are never recorded under an idempotency key."""
+"""Codes of refusals by a state that may change. Such a refusal is never recorded under an idempotency key."""
 TERMINAL: Final = frozenset({Status.COMPLETED, Status.VOIDED, Status.FAILED})
 
 TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""Refunds, captures and voids: transactions with a parent, a deposit. What they need of it, and what they do to it.
+"""Refunds, captures and voids: what their parent, a deposit, must permit, and how they change it.
 
 The amounts and the end of a parent follow from the events of its children. All of them are in one stream, so they are
 decided by one writer and stored in one append.
@@ -65,7 +65,7 @@ def refundable_minor(parent: Transaction) -> int:
 
 
 def is_ending(transaction: Transaction) -> bool:
-    """Whether a capture or void of this authorization is under way. Its own outcome decides then."""
+    """Whether a capture or void of this authorization is under way. Then its outcome decides."""
     return transaction.status is Status.AUTHORIZED and transaction.ended_by is not None
 
 

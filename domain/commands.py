@@ -16,8 +16,8 @@ from domain.values import value
 class Receive:
     """Accept a deposit or withdrawal under the new id ``transaction_id``.
 
-    ``checked``: a withdrawal reserves its amount, and is refused above the available balance. ``manual_capture``: a
-    deposit holds the money only.
+    ``checked``: a withdrawal reserves its amount, and is refused above the available balance. ``manual_capture``: the
+    money of a deposit is only held.
     """
 
     kind: Kind

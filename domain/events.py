@@ -24,13 +24,13 @@ class Kind(StrEnum):
     REFUND = "refund"
     """Gives back a part or all of a completed deposit, its parent."""
     CAPTURE = "capture"
-    """Takes a part or all of the money that its parent, an authorized deposit, holds. The rest is released."""
+    """Takes a part or all of the held money of its parent, an authorized deposit. The rest is released."""
     VOID = "void"
-    """Releases the money that its parent, an authorized deposit, holds."""
+    """Releases the held money of its parent, an authorized deposit."""
 
     @property
     def ends_authorization(self) -> bool:
-        """Whether it ends an authorization: of these an authorized deposit has at most one that did not fail."""
+        """Whether it ends an authorization. An authorized deposit has at most one such child that did not fail."""
         return self is Kind.CAPTURE or self is Kind.VOID
 
 
@@ -38,9 +38,9 @@ class Kind(StrEnum):
 class Received:
     """The command is durable, and not sent yet.
 
-    ``reserved``: a withdrawal or refund took it from the available balance. ``manual_capture``: a deposit holds the
-    money only, until it is captured. A refund, capture or void names its ``parent_id`` and the gateway's own reference
-    of that, ``parent_reference``. ``reason``: the client's, of a refund.
+    ``reserved``: a withdrawal or refund took it from the available balance. ``manual_capture``: the money of
+    a deposit is only held until a capture. A refund, capture or void names its ``parent_id`` and the gateway's own
+    reference of the parent, ``parent_reference``. ``reason``: the client's, of a refund.
     """
 
     kind: Kind
@@ -89,7 +89,7 @@ class Processed:
 class Authorized:
     """The gateway holds the money of a deposit until ``expires_at``, under ``gateway_reference``.
 
-    Without a reference, an operator recorded it before the gateway had reported one.
+    The reference is None when an operator recorded it before the gateway had reported one.
     """
 
     kind: Kind

@@ -73,8 +73,8 @@ AUTHORIZATION_CANCELLED: Final = "authorization_cancelled"
 DUPLICATE_TRANSACTION: Final = "duplicate_transaction"
 """The code of a decline: the gateway has carried out a capture or void of this authorization before."""
 AUTHORIZATION_GONE: Final = frozenset({AUTHORIZATION_EXPIRED, AUTHORIZATION_CANCELLED})
-"""Codes of a decline: the gateway holds the money no longer. A decline of a capture or void with one of these codes
-ends its parent as well."""
+"""Codes of a decline: the gateway no longer holds the money. A capture or void that is declined with such a code ends
+its parent as well."""
 
 
 @value(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Outcomes of an authorization that has ended by itself: the words of gatewayA and gatewayB, and the declines."""
+"""Declines of an authorization that the provider ended, by the statuses that gatewayA and gatewayB report."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ENDED: Final[Mapping[str, Declined]] = MappingProxyType(
         "cancelled": Declined(AUTHORIZATION_CANCELLED, None, "The authorization was cancelled."),
     }
 )
-"""The status of an authorization that holds the money no longer, and the decline that it means."""
+"""The statuses of an authorization whose money is no longer held, and the decline that each means."""
 
 
 def ended(status: object, reference: str) -> Declined | None:
-    """The decline that ``status`` means; None when it is no end of an authorization."""
+    """The decline that ``status`` means; None when it is not the end of an authorization."""
     declined = ENDED.get(status) if isinstance(status, str) else None
     return None if declined is None else replace(declined, reference=reference)

@@ -18,11 +18,11 @@ class LookupMeans(Enum):
     """How a provider reports what became of an order."""
 
     NONE = "none"
-    """It does not. Unknown outcomes wait for the same key, a callback or an operator."""
+    """No lookup. Unknown outcomes wait for the same key, a callback or an operator."""
     QUERY = "query"
     """It finds an order by our reference."""
     REPEAT = "repeat"
-    """Sending again under the same key is the lookup. It may repeat the first answer, and not the present status."""
+    """Sending again under the same key is the lookup. The answer may be a copy of the first one."""
 
 
 @value(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class OperationFacts:
 class Order:
     """An order to a provider: ``kind`` for ``money``. ``transaction_id`` is our reference of it.
 
-    ``manual_capture``: a deposit holds the money only, until it is captured. ``gateway_reference`` is the provider's
+    ``manual_capture``: the money of a deposit is only held until a capture. ``gateway_reference`` is the provider's
     own reference of this order, once it is known. A refund, capture or void has ``parent_id`` and the provider's
     reference of the parent, ``parent_reference``. ``return_url``: where a provider that redirects the customer sends
     the customer back to.
@@ -116,7 +116,7 @@ class UnusablePayload(NamedTuple):
 class Notice(NamedTuple):
     """One report in a verified callback, applied once for each ``event_id``: 1 to 255 visible ASCII characters.
 
-    ``body`` is what repetitions are compared by: the signed content, without parts that may change in a repetition.
+    Repetitions are compared by ``body``: the signed content, without parts that may change in a repetition.
     """
 
     event_id: str
@@ -164,7 +164,7 @@ class Gateway(Protocol):
 
     @property
     def operations(self) -> Mapping[Kind, OperationFacts]:
-        """The operations that it supports, with the provider's guarantees. Others are refused before any record."""
+        """The supported operations with the provider's guarantees. Others are refused before anything is recorded."""
 
     @property
     def holds(self) -> bool:

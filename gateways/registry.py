@@ -149,11 +149,11 @@ def _contradiction(gateway: Gateway) -> str | None:
     """What an adapter declares that cannot be true, or would put money at risk; None when nothing does."""
     for kind, facts in gateway.operations.items():
         if facts.lookup is LookupMeans.REPEAT and not facts.honours_keys:
-            return f"a repeated {kind} without a key is another one, and no lookup"
+            return f"a repeated {kind} without a key is a second {kind}, not a lookup"
         if facts.honours_keys and facts.not_found_after_s > facts.key_window_s:
-            return f"a {kind} that is not found yet may already have lost its key"
+            return f"a {kind} may be found only after its key is forgotten: not_found_after_s is above key_window_s"
     if gateway.holds and not {Kind.DEPOSIT, Kind.CAPTURE} <= gateway.operations.keys():
-        return "it holds money that it cannot capture"
+        return "it declares holds = True, but does not support both deposits and captures"
     return None
 
 

@@ -66,7 +66,7 @@ class CommandOperation(Operation):
 
     @property
     def vocabulary(self) -> int:
-        """The revision of the set of events that every process must know before it may be stored."""
+        """The set of events that every process must know before this is stored (``domain.events.VOCABULARY``)."""
         return 1
 
     @property
@@ -136,7 +136,7 @@ class CommandOperation(Operation):
             self.reply.set(self.answer)
 
     def refusal_claim(self, refused: Refused, version: int) -> Claim | None:
-        """See Operation: its idempotency key, unless time may lift the refusal, or it may be stored as carried out."""
+        """See Operation. None when the refusal may end by itself, or the command may be stored as carried out."""
         key = self.idempotency_key
         if key is None or refused.code in TRANSIENT_REFUSALS or self.may_be_stored(version):
             return None

@@ -21,7 +21,7 @@ ERRORS_KEPT: Final = 20
 """The newest errors of a piece of work that are kept."""
 ERROR_LENGTH_MAX: Final = 500
 _ACCEPTED: Final = frozenset({Status.PROCESSED, Status.AUTHORIZED})
-"""The statuses of what the gateway has accepted: "never received" contradicts them, and nothing is sent again."""
+"""Statuses of transactions that the gateway accepted: "never received" contradicts them, and nothing is sent again."""
 
 
 @value(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class RetryPolicy:
     retry_first_s: float = 0.2
     retry_max_s: float = 5.0
     authorization_expires_s: float = AUTHORIZATION_EXPIRES_S
-    """The end of a hold, after it began, when the gateway reports none."""
+    """How long a hold lasts when the gateway does not report its end."""
 
     def hold_lookup_s(self, held_s: float) -> float:
         """When to look up an authorization whose hold ends in ``held_s`` (not above 0: it should have ended)."""
@@ -97,9 +97,9 @@ def next_step(
 ) -> MoveWork | CloseWork:
     """The next step after ``result``; ``chance`` in [0, 1) spreads the delays.
 
-    ``status`` is that of the transaction after ``result`` was recorded, None when it was not. For another
-    ``settlement_left_s`` the gateway may still receive what it reports as never received. An authorized transaction
-    is looked up at the end of its hold, in ``held_s``, and daily after it.
+    ``status`` is that of the transaction after ``result`` was recorded, None when it was not. ``settlement_left_s``:
+    for so long the gateway may still receive what it reports as never received. An authorized transaction is looked
+    up at the end of its hold, in ``held_s``, and then daily.
     """
     if status in TERMINAL or (status is None and _final(result)):  # nothing is sent after the end of a transaction
         return CloseWork(item.work_id)
@@ -183,7 +183,7 @@ def _failed(
 ) -> MoveWork:
     if item.action is Action.RESOLVE:
         return _look_up_again(item, policy, errors)
-    if status in _ACCEPTED:  # by a callback, while this call failed
+    if status in _ACCEPTED:  # by a callback that came while this call failed
         return _look_up_first(item, policy, errors)
     if isinstance(result, NotSent):
         certainty = _certainty_unsent(item, policy)

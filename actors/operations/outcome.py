@@ -92,7 +92,7 @@ class OutcomeOperation(WorkOperation):
             settlement_left_s=left_s,
             held_s=held_s,
         )
-        # A plan of the same batch is newer than the call: it holds, as in a batch before, which renews the token.
+        # A plan made in this batch is newer than the call, so it stays. One of an earlier batch has renewed the token.
         replanned = isinstance(change, MoveWork) and batch.replans(item.work_id)
         fence, work = Fence(item.work_id, item.token), self.others if replanned else (change, *self.others)
         batch.add_part(Part(events=events, claims=review_claims(decision), fence=fence, work=work), self)

@@ -40,7 +40,7 @@ def parents_work(batch: Batch, transaction_id: str, events: Sequence[Event]) -> 
     """The work of the parent after ``events`` that were decided for the transaction, and that the batch has recorded.
 
     It is closed when the parent has ended. When a capture or void failed, the gateway is asked now whether it still
-    holds the money: what it reported meanwhile was left to the outcome of the capture or void.
+    holds the money: reports about the parent that came meanwhile changed nothing.
     """
     child = batch.known(transaction_id)
     if child.parent_id is None or not child.kind.ends_authorization:

@@ -83,7 +83,7 @@ def _outcome_in(raw: Mapping[str, Any]) -> Outcome:
 def _outcome_data(outcome: Outcome) -> Mapping[str, Any]:
     """The reverse of ``_outcome_in``.
 
-    An authorization has no member "completed", without which a process of an earlier version does not read it.
+    An authorization has no member "completed", so a process of an earlier version cannot read it as another outcome.
     """
     match outcome:
         case Authorization(expires_at=expires_at):

@@ -46,8 +46,9 @@ class CallbackResource(Signed):
             description="For gateways only. Each gateway signs its callbacks in its own way. A verified callback is "
             "stored unchanged before the answer 200, regardless of its content, and is applied once per event id. The "
             "query, the media type and slashes at the end of the path are ignored. A signed header that occurs twice "
-            "makes the signature invalid. A callback may have several parts; all of them are stored then. A gateway "
-            "may get another answer than this one, if it expects one. After any error, send the callback again.",
+            "makes the signature invalid. A callback may report on several transactions; the answer is sent after "
+            "all reports are stored. Some gateways get another answer, which they expect. After any error, send the "
+            "callback again.",
             answer=Answer(200, "The callback is stored.", StateSchema),
             problems=(
                 MALFORMED_BODY,

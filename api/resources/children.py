@@ -77,9 +77,9 @@ class RefundsResource(_ChildResource):
             summary="Refund a deposit",
             description="Gives back a part or all of a completed deposit through its gateway, by default what is left. "
             "The amount is reserved from the customer's available balance when the refund is stored, and returns to "
-            "it when the refund fails. All refunds that did not fail never exceed what the deposit took: 422 "
-            "`amount-too-large` has what is left as `available`. The status of the deposit does not change. The body "
-            f"may be empty.\n\n{AFTERWARDS}",
+            "it when the refund fails. The sum of the refunds, without the failed ones, never exceeds what the deposit "
+            "took: 422 `amount-too-large` has what is left as `available`. The status of the deposit does not change. "
+            f"The body may be empty.\n\n{AFTERWARDS}",
             body=RefundSchema,
             body_examples={
                 "a part": {"amount": "10.00", "reason": "One item was returned."},
@@ -105,9 +105,9 @@ class CapturesResource(_ChildResource):
             tag="Commands",
             summary="Capture an authorized deposit",
             description="Takes the money that the gateway holds. A smaller `amount` releases the rest. When the "
-            "capture completes, the deposit is `completed` with its `captured_amount`. One capture or void of a "
-            "deposit is possible at a time, and one in all that does not fail: others get 409 `not-possible-now`. The "
-            f"body may be empty.\n\n{AFTERWARDS}",
+            "capture completes, the deposit is `completed` with its `captured_amount`. A deposit has at most one "
+            "capture or void in progress, and at most one that completes. Others get 409 `not-possible-now`. The body "
+            f"may be empty.\n\n{AFTERWARDS}",
             body=CaptureSchema,
             body_examples={"a part": {"amount": "60.00"}, "all": {}},
             body_is_optional=True,
@@ -130,8 +130,8 @@ class VoidsResource(_ChildResource):
             tag="Commands",
             summary="Void an authorized deposit",
             description="Releases the money that the gateway holds. When the void completes, the deposit is `voided`, "
-            "which is final. One capture or void of a deposit is possible at a time, and one in all that does not "
-            f"fail: others get 409 `not-possible-now`. The body is empty, or an empty object.\n\n{AFTERWARDS}",
+            "which is final. A deposit has at most one capture or void in progress, and at most one that completes. "
+            f"Others get 409 `not-possible-now`. The body is empty, or an empty object.\n\n{AFTERWARDS}",
             body=VoidSchema,
             body_examples={"all": {}},
             body_is_optional=True,

@@ -57,8 +57,8 @@ class ResolutionResource:
             "final status to `completed` or `failed`, and keeps reason and evidence on record. A deposit with manual "
             "capture becomes `authorized` in place of `completed`. Send the `version` that you reviewed. If the "
             "provider reports a different result later, a review is opened. A transaction that is being sent to its "
-            "gateway cannot be resolved, nor an authorization while its capture or void is in progress: resolve that. "
-            "To correct the money of a final transaction, adjust the balance.",
+            "gateway cannot be resolved. While a capture or void of an authorization is in progress, resolve the "
+            "capture or void instead. To correct the money of a final transaction, adjust the balance.",
             body=ResolutionSchema,
             body_examples={
                 "completed": {

@@ -139,14 +139,14 @@ class TransactionSchema(Schema):
     failure = fields.Nested(
         FailureSchema, required=True, metadata={"description": "Why it failed. Null unless `status` is `failed`."}
     )
-    parent_id = text_or_null("Of a refund, capture or void: the transaction that it belongs to.", format="uuid")
-    reason = text_or_null("The reason of a refund, if the command had one.")
+    parent_id = text_or_null("Of a refund, capture or void: the deposit that it belongs to. Else null.", format="uuid")
+    reason = text_or_null("The reason of a refund, if the command had one. Else null.")
     captured_amount = text_or_null(
-        "The captured part of the amount. Null unless an authorized deposit was captured.", pattern=AMOUNT
+        "The amount that a capture took. Null unless an authorized deposit was captured.", pattern=AMOUNT
     )
     refunded_amount = text("The sum of its completed refunds.", pattern=AMOUNT, example="0.00")
     refunding_amount = text("The sum of its refunds in progress.", pattern=AMOUNT, example="0.00")
-    authorization_expires_at = time_or_null("When the gateway's hold of the money ends. Null without a hold so far.")
+    authorization_expires_at = time_or_null("When the gateway's hold of the money ends. Null before the money is held.")
     attention = fields.String(
         required=True,
         allow_none=True,
@@ -184,7 +184,7 @@ class TransactionsQuery(PageSchema):
     gateway_reference = Text(
         GATEWAY_REFERENCE,
         "Not 1 to 255 visible ASCII characters.",
-        metadata={"description": "Select transactions with this id of the gateway's own only."},
+        metadata={"description": "Select transactions with this `gateway_reference` only."},
     )
     correlation_id = Text(
         CORRELATION_ID,

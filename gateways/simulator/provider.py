@@ -124,7 +124,7 @@ class Provider:
         if then is TrueStatus.CANCELLED:
             if record.ended_by is not None:
                 return  # a capture or void came first
-            record.ended_by = record.id  # none can come now
+            record.ended_by = record.id  # from here on none is accepted
         if then is request.effect:
             self._ledger.append(self._line(request, record.id))
         else:

@@ -14,7 +14,7 @@ from store.postgresql.flat_rows import add_transaction
 from store.postgresql.rows import Row, errors_text
 
 _EVENTS_MAX: Final = 256
-"""Of a write. The answer to a repeated one holds as many, by which it is recognised."""
+"""The largest number of events of a write. ``append_writes`` returns as many, so a repeated write is recognised."""
 
 
 class AppendArrays:
@@ -49,7 +49,7 @@ class AppendArrays:
 
     @property
     def values(self) -> tuple[Array, ...]:
-        """For ``append_writes``. Raises one of ``store.errors.UNSTORABLE``."""
+        """The arguments of ``append_writes``. Raises one of ``store.errors.UNSTORABLE``."""
         names, ids = _columns(self._streams, 2)
         versions, hashes, end_versions, end_hashes = _columns(self._heads, 4)
         event_writes, event_versions, event_ids, types, bodies, event_hashes = _columns(self._events, 6)

@@ -113,8 +113,8 @@ def test_one_file_and_one_table_add_a_gateway(third: str) -> None:
     ("operations", "holds", "problem"),
     [
         ("{Kind.DEPOSIT: OperationFacts(0.0, LookupMeans.REPEAT)}", False, "a repeated deposit without a key"),
-        ("{Kind.REFUND: OperationFacts(60.0, not_found_after_s=61.0)}", False, "a refund that is not found yet"),
-        ("{Kind.DEPOSIT: OperationFacts()}", True, "it holds money that it cannot capture"),
+        ("{Kind.REFUND: OperationFacts(60.0, not_found_after_s=61.0)}", False, "a refund may be found only after"),
+        ("{Kind.DEPOSIT: OperationFacts()}", True, "it declares holds = True, but does not"),
         ("{Kind.DEPOSIT: OperationFacts(), Kind.CAPTURE: OperationFacts()}", True, None),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_capture_and_a_void_survive(life: Life, *, restarts: bool) -> None:
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_pending_child_keeps_what_it_reserved(life: Life, *, restarts: bool) -> None:
-    """Until its end nobody else gets it. After a decline it is free again, also for a provider that restarted."""
+    """Until its end no other request gets it. After a decline it is free again, also after a restart."""
     deposit, hold = life.send(Kind.DEPOSIT), life.send(Kind.DEPOSIT, hold=True)
     refund = life.send(Kind.REFUND, 9004, deposit.id)
     capture = life.send(Kind.CAPTURE, 9004, hold.id)

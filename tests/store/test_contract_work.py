@@ -283,4 +283,4 @@ def test_the_lowest_vocabulary_of_the_owners(store: PaymentStore, pass_time: Cal
     store.retire_owner(OWNER, unsent=True)
     assert store.vocabulary_floor() == VOCABULARY + 5
     store.retire_owner(OTHER, unsent=True)
-    assert store.vocabulary_floor() == VOCABULARY, "nobody is registered"
+    assert store.vocabulary_floor() == VOCABULARY, "no owner is registered"
