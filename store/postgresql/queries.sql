@@ -555,10 +555,15 @@ known (name, gateway) AS (
 )
 SELECT
     'work' AS what, w.gateway,
-    CASE WHEN w.state = 'queued' AND t.status = 'authorized' THEN 'authorized' ELSE w.state END AS state, count(*),
-    CAST(extract(epoch FROM store_now() - min(w.created_at)) AS double precision)
+    CASE
+        WHEN
+            w.state = 'queued' AND w.action = 'resolve'
+            AND (SELECT t.status FROM transactions AS t WHERE t.transaction_id = w.transaction_id) = 'authorized'
+            THEN 'authorized'
+        ELSE w.state
+    END AS state,
+    count(*), CAST(extract(epoch FROM store_now() - min(w.created_at)) AS double precision)
 FROM work AS w
-LEFT JOIN transactions AS t ON t.transaction_id = w.transaction_id
 GROUP BY 2, 3
 UNION ALL
 SELECT 'unknown', known.gateway, NULL, CAST(sum((

@@ -500,10 +500,16 @@ known (name, gateway) AS (
     WHERE known.gateway IS NOT NULL
 )
 SELECT
-    'work' AS what, w.gateway, iif(w.state = 'queued' AND t.status = 'authorized', 'authorized', w.state) AS state,
+    'work' AS what, w.gateway,
+    CASE
+        WHEN
+            w.state = 'queued' AND w.action = 'resolve'
+            AND (SELECT t.status FROM transactions AS t WHERE t.transaction_id = w.transaction_id) = 'authorized'
+            THEN 'authorized'
+        ELSE w.state
+    END AS state,
     count(*), (?1 - min(w.created_at)) / 1e6
 FROM work AS w
-LEFT JOIN transactions AS t ON t.transaction_id = w.transaction_id
 GROUP BY 2, 3
 UNION ALL
 SELECT 'unknown', known.gateway, NULL, sum((

@@ -105,7 +105,7 @@ def test_the_operators_figures(readers: Readers) -> None:
     counted = unfinished + sum(sqlite.result[1].values()) + sqlite.result[2]
     assert unfinished == SHAPE.count // 10 + SHAPE.count // 100
     assert postgresql.read <= counted + SEEKS_MOST
-    assert sqlite.read <= 20 * counted + 5_000
+    assert sqlite.read <= 24 * counted + 5_000
 
 
 TIMES: Final[Sequence[tuple[datetime | None, datetime | None]]] = (
