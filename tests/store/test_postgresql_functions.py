@@ -27,7 +27,7 @@ RELEASED = {
     3: "e3c09369a9a74f99c837cd8f45190ff2b2e39bb197172c9b93a5aee607fc3eee",
 }
 """The digest of the files at each revision. A change adds a line, and no line ever changes."""
-OF_TABLES = {"is_readable", "refuse_change"}
+OF_TABLES = {"is_readable", "refuse_change", "refuse_earlier_version"}
 """Functions that constraints and triggers need: migrations define them."""
 
 
