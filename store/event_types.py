@@ -39,7 +39,7 @@ SignedAmount = Annotated[
 ]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="The ISO 4217 code of the currency.")]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-TransactionId = Annotated[str, Meta(min_length=1, description="The id of the transaction.")]
+TransactionId = Annotated[str, Meta(description="The id of the transaction.")]
 GatewayReference = Annotated[str, Meta(description="The gateway's own id of the transaction.")]
 
 
@@ -206,7 +206,7 @@ class EventMetadata(TypedDict):
 
 
 class FeedEvent(TypedDict):
-    """An event, as in ``GET /v1/events``."""
+    """An event, as the feed of the API shows it."""
 
     position: Annotated[int, Meta(ge=1, description="The position among all events, ascending over generations.")]
     generation: Annotated[int, Meta(ge=0, description="How often the database was restored to an earlier state.")]
