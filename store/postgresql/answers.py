@@ -13,7 +13,7 @@ _COMMITTED: Final = Committed()
 def answers_of(writes: Sequence[Write], rows: Iterable[Sequence[Any]]) -> list[AppendResult]:
     """The answer to each of ``writes``. ``rows`` are those of ``append_writes``, each with the place of its write.
 
-    A write that missed exactly its own events is stored already: it is a repetition.
+    A write that missed exactly its own events is stored already: it is a repetition. One without events cannot be.
     """
     answers: list[AppendResult] = [_COMMITTED] * len(writes)
     missed: dict[int, list[StoredEvent]] = {}
@@ -28,6 +28,6 @@ def answers_of(writes: Sequence[Write], rows: Iterable[Sequence[Any]]) -> list[A
                 known.append(StoredEvent(position, writes[place].stream, event_id, version, type_, body, hash_))
     for place, events in missed.items():
         sent = [event.event_id for part in writes[place].parts for event in part.events]
-        if [event.event_id for event in events[: len(sent)]] != sent:
+        if not sent or [event.event_id for event in events[: len(sent)]] != sent:
             answers[place] = Conflict(tuple(events))
     return answers
