@@ -32,7 +32,7 @@ export TESTS_EFFORT := $(EFFORT)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup run test check format bench bench-short bench-scale bench-tools simulate mutants coverage lock \
-	clean image image-test image-tools monitoring-tools
+	asyncapi-tools clean image image-test image-tools monitoring-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -139,6 +139,11 @@ monitoring-tools: setup ## promtool, which tests the alerts (Debian; as root it 
 	(cd "$$folder" && apt-get download --quiet=2 --option APT::Sandbox::User=root prometheus); \
 	dpkg-deb --fsys-tarfile "$$folder"/prometheus_*.deb \
 		| tar --extract --directory=$(VENV)/bin --strip-components=3 ./usr/bin/promtool
+
+# Nothing of it runs at the installation.
+asyncapi-tools: ## @asyncapi/parser, which validates /asyncapi.json (needs node and npm), into var/asyncapi-tools
+	@npm install --prefix var/asyncapi-tools --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
+		@asyncapi/parser@3.6.6
 
 clean: ## remove .venv and caches; never var/, which holds the data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.*

@@ -18,6 +18,7 @@ from api.headers import REPEATED, UNDERSCORED
 from api.metrics.listener import MetricsListener
 from api.metrics.meters import Meters
 from api.metrics.sampling import Sampler
+from api.resources.event_documents import EventDocuments
 from api.unreadable import UnreadableRequests
 from config import gateways_file
 from config.log_writer import lost_lines
@@ -27,6 +28,7 @@ from config.settings import CHECKOUT, Role, Settings, SettingsError, Withdrawals
 from domain.money import MoneyError
 from gateways.registry import Gateways
 from gateways.settings import GatewaySettingsError
+from messaging import asyncapi, schemas
 from messaging.local import LocalQueue
 from server import garbage, gunicorn_options
 from server.application import Application, HeaderKeys
@@ -57,6 +59,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
         default_currency=settings.default_currency,
         checked_withdrawals=settings.withdrawals is Withdrawals.CHECKED,
         needs_keys=settings.auth_required,
+        event_documents=EventDocuments(schemas.documents(settings.public_url), asyncapi.document(settings.public_url)),
         meters=meters,
     )
     lifecycle = Lifecycle(actors.service, retried=StoreError, problem="The store cannot be opened")

@@ -13,6 +13,7 @@ from api.execution import CommandContext
 from api.metrics.http import RequestMeters
 from api.metrics.meters import Meters
 from api.resources.documentation import OpenApiResource, SwaggerAssetResource, ToSwaggerResource
+from api.resources.event_documents import EventDocuments
 from api.routes import routes
 from api.screening.envelope import Screening
 from api.tracing import RequestIds, random_request_id
@@ -28,6 +29,7 @@ def create_app(
     *,
     default_currency: str,
     needs_keys: bool,
+    event_documents: EventDocuments,
     checked_withdrawals: bool = True,
     new_request_id: Callable[[], str] = random_request_id,
     meters: Meters | None = None,
@@ -35,7 +37,8 @@ def create_app(
     """Make the application. Raises MoneyError for an unknown ``default_currency``.
 
     ``checked_withdrawals``: whether a withdrawal needs a balance in this service. ``needs_keys``: whether clients need
-    API keys. ``meters``: the content of ``/metrics``; None: new meters, which only requests change.
+    API keys. ``event_documents``: the documents for consumers of published events. ``meters``: the content of
+    ``/metrics``; None: new meters, which only requests change.
     """
     meters = Meters() if meters is None else meters
     exponent_of(default_currency)
@@ -44,7 +47,16 @@ def create_app(
         payments=payments, queries=queries, default_currency=default_currency, checked=checked_withdrawals
     )
     document = OpenApiResource()
-    table = routes(payments, queries, callers, meters, context=context, document=document, sees_all=not needs_keys)
+    table = routes(
+        payments,
+        queries,
+        callers,
+        meters,
+        context=context,
+        document=document,
+        for_consumers=event_documents,
+        sees_all=not needs_keys,
+    )
     document.document = openapi.build(table, needs_keys=needs_keys)
 
     app: App = falcon.App(middleware=[RequestMeters(meters), Screening(), RequestIds(new_request_id), callers])

@@ -14,7 +14,7 @@ from marshmallow import Schema
 
 from api import idempotency
 from api.operations import JSON, Documented, Operation
-from api.patterns import CUSTOMER_ID, DEAD_LETTER_ID, GATEWAY_NAME, IDEMPOTENCY_KEY, REVIEW_ID
+from api.patterns import CUSTOMER_ID, DEAD_LETTER_ID, GATEWAY_NAME, IDEMPOTENCY_KEY, REVIEW_ID, SCHEMA_FILE
 from api.problems import IDEMPOTENCY_KEY_IN_FLIGHT, INSUFFICIENT_SCOPE, MEDIA_TYPE, UNAUTHENTICATED, ProblemType
 from api.schemas.problems import ProblemSchema
 from api.tracing import REQUEST_ID_HEADER
@@ -37,6 +37,11 @@ _PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
     "review_id": {
         "schema": {"type": "string", "pattern": f"^{REVIEW_ID.pattern}$"},
         "description": "The id of the review.",
+    },
+    "schema_file": {
+        "schema": {"type": "string", "pattern": f"^{SCHEMA_FILE.pattern}$"},
+        "description": "The event type and the version of its schema.",
+        "example": "DepositCompleted.v1.json",
     },
     "name": {
         "schema": {"type": "string", "pattern": f"^{GATEWAY_NAME.pattern}$"},

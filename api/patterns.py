@@ -9,6 +9,7 @@ CUSTOMER_ID: Final = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 # Clients and proxies remove "." and ".." from paths (RFC 3986, section 5.2.4), also percent-encoded.
 NEW_CUSTOMER_ID: Final = re.compile(rf"(?!\.{{1,2}}$){CUSTOMER_ID.pattern}")
 """Customers of earlier versions may have other ids that match CUSTOMER_ID."""
+SCHEMA_FILE: Final = re.compile(r"[A-Za-z]{1,64}\.v[1-9]\.json")
 GATEWAY_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 # "gateways" is the name of the gateways' own streams (store.port.GATEWAYS).
 MERCHANT: Final = re.compile(r"(?!gateways$)[A-Za-z0-9._-]{1,64}")

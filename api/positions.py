@@ -1,8 +1,8 @@
 """Positions and cursors on the wire. Each carries the store's generation; one of another generation gets 410.
 
-A position on the wire is ``generation * 2**40 + position``: ascending over generations, and exact in JSON below 2**53.
-Where API keys are required, clients get no positions, which would reveal the volume of other merchants. They get
-cursors, each of which names an event of the merchant.
+A position on the wire holds both (``store.event_json.position_on_wire``). Where API keys are required, clients get no
+positions, which would reveal the volume of other merchants. They get cursors, each of which names an event of the
+merchant.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 
 from api.paging import CursorKind, Place, encode_cursor
 from api.problems import POSITION_UNKNOWN, ProblemError
+from store.event_json import POSITIONS_APART, position_on_wire
 from store.port import StoredEvent, StreamKey
 from store.queries import Queries
 
-_SPAN: Final = 1 << 40
 _HASH_SHOWN: Final = 16
 
 
@@ -27,12 +27,12 @@ class Position(NamedTuple):
     @classmethod
     def from_wire(cls, number: int) -> Position:
         """The position with the number ``on_wire``."""
-        return cls(*divmod(number, _SPAN))
+        return cls(*divmod(number, POSITIONS_APART))
 
     @property
     def on_wire(self) -> int:
         """Generation and position as one number."""
-        return self.generation * _SPAN + self.position
+        return position_on_wire(self.generation, self.position)
 
     @property
     def is_beginning(self) -> bool:

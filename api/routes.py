@@ -17,6 +17,7 @@ from api.resources import (
     dead_letter_commands,
     dead_letters,
     documentation,
+    event_documents,
     events,
     gateways,
     health,
@@ -38,6 +39,7 @@ def routes(
     *,
     context: CommandContext,
     document: documentation.OpenApiResource,
+    for_consumers: event_documents.EventDocuments,
     sees_all: bool,
 ) -> tuple[Route, ...]:
     """All documented routes. ``sees_all``: events show global positions, as no API keys are required."""
@@ -76,5 +78,7 @@ def routes(
         ("/readyz", health.ReadinessResource(payments)),
         ("/metrics", metrics.MetricsResource(meters, StoreCollector(queries, payments.gateway_currencies))),
         ("/openapi.json", document),
+        ("/asyncapi.json", event_documents.AsyncApiResource(for_consumers.asyncapi)),
+        ("/schemas/{schema_file}", event_documents.EventSchemaResource(for_consumers.schemas)),
         (documentation.INDEX, documentation.SwaggerPageResource()),
     )

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from actors.operations.waiting_callbacks import gateway_of, read_payload
 from actors.replies import GatewayStatus
-from api.positions import Position, event_cursor
+from api.positions import event_cursor
 from domain.account import Transaction
 from domain.gateway_report import GatewayReport
 from domain.money import minor_to_text
 from store.codec import expected_data, read_body, report_data, timestamp
 from store.errors import CorruptStoreError
+from store.event_json import feed_event
 from store.port import StoredEvent, WorkState
 from store.queries import CustomerView, DeadLetter, ReviewView, TransactionView
 
@@ -82,24 +83,10 @@ def event(stored: StoredEvent, generation: int, *, sees_all: bool) -> dict[str, 
 
     ``sees_all``: show the position among all events, which reveals the volume of all merchants; else a cursor.
     """
-    body = read_body(stored.body)
-    place = (
-        {"position": Position(generation, stored.position).on_wire}
-        if sees_all
-        else {"cursor": event_cursor(generation, stored)}
-    )
-    return {
-        **place,
-        "generation": generation,
-        "stream_name": stored.stream.name,
-        "stream_id": stored.stream.id,
-        "version": stored.version,
-        "type": stored.type,
-        "occurred_at": timestamp(body.occurred_at),
-        "data": body.data,
-        "metadata": body.metadata,
-        "hash": stored.hash.hex(),
-    }
+    shown = feed_event(stored, read_body(stored.body), generation)
+    if sees_all:
+        return {**shown}
+    return {"cursor": event_cursor(generation, stored), **{one: it for one, it in shown.items() if one != "position"}}
 
 
 def gateway(status: GatewayStatus) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from config import values
-from config.urls import broker_url, database_url, sqlite_path
+from config.urls import broker_url, database_url, public_url, sqlite_path
 from config.values import BindAddress, SettingsError
 
 __all__ = [
@@ -103,6 +103,8 @@ class Settings:
     """The same database under the role that owns its tables."""
     broker_url: str | None = field(default=None, repr=False)
     """None: the local queue."""
+    public_url: str = f"http://{DEFAULT_BIND}"
+    """The address under which clients reach the API, without a slash at its end: the schemas' ids begin with it."""
     role: Role = Role.ALL
     gateways_file: Path = Path("config/gateways.toml")
     default_currency: Annotated[
@@ -152,6 +154,8 @@ class Settings:
         owners_url = given.get("migration_database_url", url)
         given["migration_database_url"] = database_url("PAYMENTS_MIGRATION_DATABASE_URL", owners_url, checkout)
         given["broker_url"] = broker_url("PAYMENTS_BROKER_URL", given.get("broker_url", ""))
+        address = f"http://{given.get('bind', DEFAULT_BIND)}"
+        given["public_url"] = public_url("PAYMENTS_PUBLIC_URL", given.get("public_url", address))
         given["gateways_file"] = checkout / given.get("gateways_file", "config/gateways.toml")
         given.setdefault("workers", 1 if sqlite_path(url) else cores or _cores())
         settings = cls(**given)

@@ -1,4 +1,4 @@
-"""Database and broker URLs: which ones are accepted, and which file a SQLite URL names.
+"""Database, broker and public URLs: which ones are accepted, and which file a SQLite URL names.
 
 It opens nothing. No message shows more of a URL than its scheme, because the rest may contain a password.
 """
@@ -13,6 +13,7 @@ from config.values import SettingsError, url_refusal
 
 _DATABASE: Final = "sqlite:///path (from the checkout), sqlite:////path (absolute) or postgresql://user@host/database"
 _BROKER: Final = "empty (the local queue) or amqp://user@host/vhost"
+_PUBLIC: Final = "an address such as https://payments.example.com, without user, '?' and '#'"
 _SQLITE: Final = "sqlite:///"
 
 
@@ -58,6 +59,19 @@ def broker_url(name: str, url: str) -> str | None:
     if not url.startswith(("amqp://", "amqps://")) or not _split(name, url, _BROKER).hostname:
         raise url_refusal(name, _BROKER, url)
     return url
+
+
+def public_url(name: str, url: str) -> str:
+    """The address of the API for its clients, without a slash at its end. It may have a path, as behind a proxy.
+
+    Raises SettingsError for everything else, also for user names: the address is public.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise url_refusal(name, _PUBLIC, url)
+    parts = _split(name, url, _PUBLIC)
+    if not parts.hostname or "@" in parts.netloc or "?" in url or "#" in url or not url.isascii():
+        raise url_refusal(name, _PUBLIC, url)
+    return url.rstrip("/")
 
 
 def _split(name: str, url: str, accepted: str) -> SplitResult:

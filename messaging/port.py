@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
+from messaging.message import Message
+
+__all__ = ["HintHandler", "Message", "WorkHint", "WorkQueue"]
+
 
 class WorkHint(NamedTuple):
     """Work of ``gateway`` is queued and due now. ``transaction_id`` is None for work without a transaction."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 
@@ -37,6 +37,7 @@ from domain.gateway_report import Expected, GatewayReport, Source
 from domain.money import MoneyError, parse_stored
 from domain.outcomes import Category
 from domain.values import value
+from store import event_types as types
 from store.errors import CorruptStoreError
 from store.port import EncodedEvent, Head, StreamKey
 
@@ -88,8 +89,8 @@ def encode(stream: StreamKey, head: Head, recorded: Recorded, event_id: str, met
     return EncodedEvent(event_id, recorded.version, kind_of_event, body, chain(head.hash, body))
 
 
-def _metadata(metadata: Metadata) -> dict[str, str]:
-    pairs = {"correlation_id": metadata.correlation_id}
+def _metadata(metadata: Metadata) -> types.EventMetadata:
+    pairs: types.EventMetadata = {"correlation_id": metadata.correlation_id}
     if metadata.causation_id is not None:
         pairs["causation_id"] = metadata.causation_id
     if metadata.traceparent is not None:
@@ -103,15 +104,16 @@ def _metadata(metadata: Metadata) -> dict[str, str]:
     return pairs
 
 
-def data_of(event: Event) -> dict[str, Any]:
+def data_of(event: Event) -> Mapping[str, Any]:
     """The event's own fields as JSON values. Amounts are text with all decimals."""
     return _ENCODERS[type(event)](event)
 
 
-def report_data(report: GatewayReport) -> dict[str, Any]:
+def report_data(report: GatewayReport) -> types.ReportData:
     """``report`` as JSON values, without absent members."""
     pairs = ((name, getattr(report, name)) for name in _REPORT)
-    return {"at": timestamp(report.at), **{name: value for name, value in pairs if value is not None}}
+    present = {name: value for name, value in pairs if value is not None}
+    return cast("types.ReportData", {"at": timestamp(report.at), **present})
 
 
 def report_in(data: Mapping[str, Any]) -> GatewayReport:
@@ -120,9 +122,9 @@ def report_in(data: Mapping[str, Any]) -> GatewayReport:
     return GatewayReport(**{**known, "source": Source(data["source"]), "at": datetime.fromisoformat(data["at"])})
 
 
-def expected_data(expected: Expected) -> dict[str, Any]:
+def expected_data(expected: Expected) -> types.ExpectedData:
     """``expected`` as JSON values."""
-    return {name: getattr(expected, name) for name in _EXPECTED}
+    return cast("types.ExpectedData", {name: getattr(expected, name) for name in _EXPECTED})
 
 
 def expected_in(data: Mapping[str, Any]) -> Expected:
@@ -164,8 +166,8 @@ _IS_MANUAL: Final[Mapping[str | None, bool]] = {None: False, _MANUAL: True}
 """By the member ``capture`` of a received event."""
 
 
-def _received(event: Received) -> dict[str, Any]:
-    data: dict[str, Any] = {
+def _received(event: Received) -> types.ReceivedData:
+    data: types.ReceivedData = {
         "transaction_id": event.transaction_id,
         "gateway": event.gateway,
         "amount": event.money.text,
@@ -185,7 +187,7 @@ def _received(event: Received) -> dict[str, Any]:
     return data
 
 
-def _completed(event: Completed) -> dict[str, Any]:
+def _completed(event: Completed) -> types.CompletedData:
     captured = event.captured
     if captured is None:
         return {"transaction_id": event.transaction_id}
@@ -196,40 +198,81 @@ def _completed(event: Completed) -> dict[str, Any]:
     }
 
 
-_ENCODERS: Final[dict[type, Callable[[Any], dict[str, Any]]]] = {
+def _submitted(event: Submitted) -> types.SubmittedData:
+    return {"transaction_id": event.transaction_id, "attempt": event.attempt}
+
+
+def _outcome_unknown(event: OutcomeUnknown) -> types.OutcomeUnknownData:
+    return {"transaction_id": event.transaction_id, "reason": event.reason}
+
+
+def _processed(event: Processed) -> types.ProcessedData:
+    return {"transaction_id": event.transaction_id, "gateway_reference": event.gateway_reference}
+
+
+def _authorized(event: Authorized) -> types.AuthorizedData:
+    return {
+        "transaction_id": event.transaction_id,
+        "gateway_reference": event.gateway_reference,
+        "expires_at": timestamp(event.expires_at),
+    }
+
+
+def _voided(event: Voided) -> types.EndedData:
+    return {"transaction_id": event.transaction_id}
+
+
+def _failed(event: Failed) -> types.FailedData:
+    data: types.FailedData = {
+        "transaction_id": event.transaction_id,
+        "code": event.code,
+        "category": event.category,
+        "message": event.message,
+    }
+    if event.gateway_reference is not None:
+        data["gateway_reference"] = event.gateway_reference
+    return data
+
+
+def _adjusted(event: BalanceAdjusted) -> types.BalanceAdjustedData:
+    return {
+        "adjustment_id": event.adjustment_id,
+        "amount": event.money.text,
+        "currency": event.money.currency,
+        "reason": event.reason,
+        "evidence": event.evidence,
+    }
+
+
+def _review_opened(event: ReviewOpened) -> types.ReviewOpenedData:
+    data: types.ReviewOpenedData = {
+        "review_id": event.review_id,
+        "transaction_id": event.transaction_id,
+        "reason": event.reason,
+    }
+    if event.said is not None:
+        data["said"] = report_data(event.said)
+    if event.expected is not None:
+        data["expected"] = expected_data(event.expected)
+    return data
+
+
+def _review_closed(event: ReviewClosed) -> types.ReviewClosedData:
+    return {"review_id": event.review_id, "reason": event.reason}
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], Mapping[str, Any]]]] = {
     Received: _received,
-    Submitted: lambda e: {"transaction_id": e.transaction_id, "attempt": e.attempt},
-    OutcomeUnknown: lambda e: {"transaction_id": e.transaction_id, "reason": e.reason},
-    Processed: lambda e: {"transaction_id": e.transaction_id, "gateway_reference": e.gateway_reference},
-    Authorized: lambda e: {
-        "transaction_id": e.transaction_id,
-        "gateway_reference": e.gateway_reference,
-        "expires_at": timestamp(e.expires_at),
-    },
+    Submitted: _submitted,
+    OutcomeUnknown: _outcome_unknown,
+    Processed: _processed,
+    Authorized: _authorized,
     Completed: _completed,
-    Voided: lambda e: {"transaction_id": e.transaction_id},
-    Failed: lambda e: {
-        "transaction_id": e.transaction_id,
-        "code": e.code,
-        "category": e.category,
-        "message": e.message,
-        **({} if e.gateway_reference is None else {"gateway_reference": e.gateway_reference}),
-    },
-    BalanceAdjusted: lambda e: {
-        "adjustment_id": e.adjustment_id,
-        "amount": e.money.text,
-        "currency": e.money.currency,
-        "reason": e.reason,
-        "evidence": e.evidence,
-    },
-    ReviewOpened: lambda e: {
-        "review_id": e.review_id,
-        "transaction_id": e.transaction_id,
-        "reason": e.reason,
-        **({} if e.said is None else {"said": report_data(e.said)}),
-        **({} if e.expected is None else {"expected": expected_data(e.expected)}),
-    },
-    ReviewClosed: lambda e: {"review_id": e.review_id, "reason": e.reason},
+    Voided: _voided,
+    Failed: _failed,
+    BalanceAdjusted: _adjusted,
+    ReviewOpened: _review_opened,
+    ReviewClosed: _review_closed,
 }
 
 _DECODERS: Final[dict[type, Callable[[Any, Mapping[str, Any]], Event]]] = {
@@ -289,7 +332,7 @@ class Body:
     type: str
     occurred_at: datetime
     data: Mapping[str, Any]
-    metadata: Mapping[str, str]
+    metadata: types.EventMetadata
 
 
 def read_body(body: bytes) -> Body:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
@@ -177,6 +177,9 @@ class Queries(ApiKeyStore, Protocol):
         self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int
     ) -> Sequence[TransactionView]:
         """Return at most ``limit`` matching transactions of the merchant, newest first, with ids below ``before``."""
+
+    def transactions_of(self, transaction_ids: Collection[str]) -> Mapping[str, Transaction]:
+        """Return those of the transactions that exist, of any merchant, by their ids."""
 
     def customer(self, stream: StreamKey) -> CustomerView | None:
         """Return the customer; None when the stream has no events."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from domain.account import Transaction
 from store.keys import ApiKey
 from store.port import DeadLetterFilter, Feed, StoredEvent, StreamKey
 from store.postgresql import keys, reads
@@ -34,6 +35,10 @@ class PostgresqlQueries:
     ) -> Sequence[TransactionView]:
         """See ``store.queries.Queries``."""
         return self._reading.read(lambda session: reads.transactions(session, merchant, where, before, limit))
+
+    def transactions_of(self, transaction_ids: Collection[str]) -> Mapping[str, Transaction]:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: reads.transactions_of(session, transaction_ids))
 
     def customer(self, stream: StreamKey) -> CustomerView | None:
         """See ``store.queries.Queries``."""

@@ -429,6 +429,12 @@ SELECT {columns of transactions as t}, {attention}
 FROM transactions AS t
 WHERE t.transaction_id = %s AND t.stream_name = %s;
 
+-- name: select_transactions_of
+-- Transactions of any merchant by their ids.
+SELECT {columns of transactions as t}
+FROM transactions AS t
+WHERE t.transaction_id = ANY (%s::text[]);
+
 -- name: select_merchant_transactions
 -- A merchant's transactions with ids in a range, newest first: a list for each gateway, status and kind that exist
 -- together, merged. So no list reads rows that its filter excludes. Each of these is found by one seek.

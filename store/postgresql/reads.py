@@ -133,6 +133,12 @@ def transactions(
     return [transaction_view_of(row) for row in _rows(session, name, values)]
 
 
+def transactions_of(session: Session, transaction_ids: Collection[str]) -> Mapping[str, Transaction]:
+    """Those of the transactions that exist, of any merchant."""
+    rows = _rows(session, "select_transactions_of", ([*filter(_is_text, transaction_ids)],))
+    return {one.transaction_id: one for one in map(transaction_of, rows)}
+
+
 def customer(session: Session, stream: StreamKey) -> CustomerView | None:
     """The customer, unless it has no events."""
     rows = _rows(session, "select_customer", stream)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
+from domain.account import Transaction
 from store.keys import ApiKey
 from store.port import DeadLetterFilter, Feed, StoredEvent, StreamKey
 from store.queries import (
@@ -39,6 +40,11 @@ class SqliteQueries:
         """See ``store.queries.Queries``."""
         with self._readers.snapshot() as cursor:
             return reads.transactions(cursor, merchant, where, before, limit)
+
+    def transactions_of(self, transaction_ids: Collection[str]) -> Mapping[str, Transaction]:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return reads.transactions_of(cursor, transaction_ids)
 
     def customer(self, stream: StreamKey) -> CustomerView | None:
         """See ``store.queries.Queries``."""

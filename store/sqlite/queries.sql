@@ -370,6 +370,12 @@ SELECT {columns of transactions as t}, {attention}
 FROM transactions AS t
 WHERE t.transaction_id = ?2 AND t.stream_name = ?1;
 
+-- name: select_transactions_of
+-- Transactions of any merchant by a JSON array of their ids.
+SELECT {columns of transactions as t}
+FROM json_each(?1) AS wanted
+CROSS JOIN transactions AS t ON t.transaction_id = wanted.value;
+
 -- name: select_known_lists
 -- The gateways, statuses and kinds that a merchant's transactions have together, of all gateways or of one: a seek for
 -- each, however many rows it has.

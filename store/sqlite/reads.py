@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from heapq import merge
 from itertools import islice
@@ -109,6 +110,13 @@ def transactions(
         lists = [(*values, *one) for one in known if one[1] in where.statuses and one[2] in where.kinds]
         rows = _newest(cursor, "select_merchant_transactions", lists, limit)
     return [transaction_view_of(row) for row in rows]
+
+
+def transactions_of(cursor: apsw.Cursor, transaction_ids: Collection[str]) -> Mapping[str, Transaction]:
+    """Those of the transactions that exist, of any merchant."""
+    ids = json.dumps([*transaction_ids])  # orjson refuses a lone surrogate, which no row has
+    found = map(transaction_of, cursor.execute(SQL["select_transactions_of"], (ids,)))
+    return {one.transaction_id: one for one in found}
 
 
 def _gateways(cursor: apsw.Cursor, name: str, stream_name: str, only: str | None) -> Sequence[str]:

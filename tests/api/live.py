@@ -86,6 +86,7 @@ class Live:
             "dead_letter_id": buried,
             "review_id": self.queries.reviews(MERCHANT, "open", before=None, limit=1)[0].review.review_id,
             "name": "gatewayA",
+            "schema_file": "DepositCompleted.v1.json",
             "callback_id": self.queries.waiting_callbacks(MERCHANT, None, before=None, limit=1)[0].item.work_id,
         }
 

@@ -6,15 +6,19 @@ import json
 import re
 from collections.abc import Callable
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import falcon.testing
 from openapi_schema_validator import OAS30Validator
 
 from actors.payments import Payments
 from api.app import create_app
+from api.resources.event_documents import EventDocuments
+from messaging import asyncapi, schemas
 from store.queries import Queries
 
+PUBLIC_URL: Final = "https://payments.example.com"
+DOCUMENTS: Final = EventDocuments(schemas.documents(PUBLIC_URL), asyncapi.document(PUBLIC_URL))
 BODY: dict[str, object] = {"amount": 100.0, "gateway": "gatewayA", "customer_id": "12345"}
 
 
@@ -50,6 +54,7 @@ class Api:
             default_currency="USD",
             checked_withdrawals=checked_withdrawals,
             needs_keys=needs_keys,
+            event_documents=DOCUMENTS,
             new_request_id=new_request_id or self._new_id,
         )
         self._client = falcon.testing.TestClient(self.app)

@@ -79,7 +79,15 @@ CASES: Final = {
     "retryDeadLetter": Case("POST", "/v1/dead-letters/{open}/retry", NOTHING, 202, OPERATIONS),
     "discardDeadLetter": Case("POST", "/v1/dead-letters/{open}/discard", WHY, 200, OPERATIONS),
 }
-OPEN: Final = {"receiveCallback", "getHealth", "getReadiness", "getOpenApi", "getSwaggerPage"}
+OPEN: Final = {
+    "receiveCallback",
+    "getHealth",
+    "getReadiness",
+    "getOpenApi",
+    "getSwaggerPage",
+    "getEventSchema",
+    "getAsyncApi",
+}
 """The operations without keys. A callback is signed by its gateway."""
 
 
@@ -418,7 +426,14 @@ def test_the_key_is_checked_before_the_body(scenario: Scenario) -> None:
 def test_operations_without_keys(scenario: Scenario) -> None:
     """Health, documentation and unknown paths need no key. A callback needs its signature."""
     scenario.api.key = None
-    for path in ("/healthz", "/readyz", "/openapi.json", "/swagger/index.html"):
+    for path in (
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/schemas/VoidFailed.v1.json",
+        "/swagger/index.html",
+    ):
         assert scenario.api.get(path).status_code == 200
     assert scenario.api.get("/nowhere").status_code == 404
     assert scenario.api.request("DELETE", "/v1/deposit").status_code == 405

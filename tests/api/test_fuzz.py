@@ -181,6 +181,7 @@ THERE = {
     "review_id": "review",
     "callback_id": "callback:1",
     "name": "gatewayA",
+    "schema_file": "DepositCompleted.v1.json",
 }
 CONTENT_TYPES = st.sampled_from(["application/json", "application/json; charset=utf-8", "text/plain", ""]) | HEADER
 

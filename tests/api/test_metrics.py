@@ -46,7 +46,7 @@ from server.unreadable import _UNREADABLE
 from store.codec import Metadata
 from store.port import Action, Committed, Conflict, MoveWork, StreamKey, WorkItem, WorkState
 from store.queries import StoreStats, Unfinished
-from tests.api.support import BODY, Api
+from tests.api.support import BODY, DOCUMENTS, Api
 from tests.api.world import EXPIRES, START, World
 from tests.scraping import Samples, of, read
 
@@ -59,7 +59,14 @@ class Served:
     def __init__(self) -> None:
         self.world, self.meters = World(), Meters(["gatewayA"])
         self.client = falcon.testing.TestClient(
-            create_app(self.world, self.world, default_currency="USD", needs_keys=False, meters=self.meters)
+            create_app(
+                self.world,
+                self.world,
+                default_currency="USD",
+                needs_keys=False,
+                meters=self.meters,
+                event_documents=DOCUMENTS,
+            )
         )
 
     def scrape(self) -> Samples:

@@ -39,11 +39,12 @@ from api.app import create_app
 from api.metrics.meters import OF_DEPOSITS_ONLY, Meters
 from domain.account import TERMINAL, Status
 from domain.events import Kind
+from tests.api.support import DOCUMENTS
 from tests.api.world import World
 
 meters = Meters(gateways)
 world = World()
-app = create_app(world, world, default_currency="USD", needs_keys=True, meters=meters)
+app = create_app(world, world, default_currency="USD", needs_keys=True, meters=meters, event_documents=DOCUMENTS)
 routes = [route.path for route in falcon.inspect.inspect_routes(app)] + ["unknown"]
 STATUSES = (200, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 500, 503, 504)
 for route, method in product(routes, ("GET", "POST", "unknown")):

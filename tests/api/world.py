@@ -5,7 +5,7 @@ The rules are the real ones (``domain``, ``store.codec``). Only durability and g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -321,6 +321,12 @@ class World:
     def transaction(self, merchant: str, transaction_id: str) -> TransactionView | None:
         """The transaction with this id, if the merchant has it."""
         return next((it for it in self._all(merchant) if it.transaction.transaction_id == transaction_id), None)
+
+    def transactions_of(self, transaction_ids: Collection[str]) -> Mapping[str, Transaction]:
+        """Those of the transactions that exist, of any merchant."""
+        every = {name for name, _ in self._accounts}
+        found = {it.transaction.transaction_id: it.transaction for name in every for it in self._all(name)}
+        return {key: it for key, it in found.items() if key in transaction_ids}
 
     def transactions(
         self, merchant: str, where: TransactionFilter, *, before: str | None, limit: int

@@ -32,6 +32,7 @@ def test_defaults() -> None:
         database_url="sqlite:////srv/payments/var/payments.db",
         migration_database_url="sqlite:////srv/payments/var/payments.db",
         broker_url=None,
+        public_url="http://127.0.0.1:8080",
         role=Role.ALL,
         gateways_file=CHECKOUT / "config/gateways.toml",
         default_currency="USD",
@@ -146,6 +147,43 @@ def test_bad_urls(name: str, url: str) -> None:
     assert message.startswith(f"{name} must be ")
     assert "hunter2" not in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("given", "bind", "expected"),
+    [
+        ("", "[::1]:9000", "http://[::1]:9000"),
+        ("", "", "http://127.0.0.1:8080"),
+        ("https://pay.example.com", "0.0.0.0:80", "https://pay.example.com"),
+        ("https://pay.example.com/", "", "https://pay.example.com"),
+        ("http://pay.example.com:8443/gateway/", "", "http://pay.example.com:8443/gateway"),
+    ],
+)
+def test_the_public_address(given: str, bind: str, expected: str) -> None:
+    """It is the given one without a slash at its end, or the address of the API."""
+    assert read(PAYMENTS_PUBLIC_URL=given, PAYMENTS_BIND=bind).public_url == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "pay.example.com",
+        "ftp://pay.example.com",
+        "https://",
+        "https://:443",
+        "https://me:hunter2@pay.example.com",
+        "https://pay.example.com?key=hunter2",
+        "https://pay.example.com/#hunter2",
+        "https://pay.example.com:port",
+        "https://pay.exämple.com",
+        "https://pay.example.com/a b",
+    ],
+)
+def test_bad_public_addresses(url: str) -> None:
+    """A URL that cannot be the beginning of a schema's id is refused, and its secrets are not shown."""
+    message = refusal_of(PAYMENTS_PUBLIC_URL=url)
+    assert message.startswith("PAYMENTS_PUBLIC_URL must be an address such as https://payments.example.com")
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize("url", ["sqlite:///", "sqlite:///:memory:", "sqlite:///var/", "sqlite:///a.db?mode=ro"])

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.simulation.checker import violations
+from tests.simulation.published import unpublishable
 from tests.simulation.world import simulate
 
 
@@ -29,7 +30,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             history = simulate(seed, Path(folder), processes=arguments.processes)
         events += sum(len(dump["events"]) for dump in history.of("dump") if dump["when"] == "rest")
-        found = violations(history)
+        found = [*violations(history), *unpublishable(history)]
         broken += len(found)
         for violation in found:
             _say(f"seed {seed}: {violation}")

@@ -19,6 +19,7 @@ from tests.simulation.checker import violations
 from tests.simulation.faults import FaultyStore
 from tests.simulation.history import History
 from tests.simulation.process import LEASES_S
+from tests.simulation.published import unpublishable
 from tests.simulation.world import simulate
 
 SEEDS = range(1, 251)
@@ -145,7 +146,7 @@ def _judged(seeds: Iterable[int], folder: Path, processes: int | None = None) ->
     for seed in seeds:
         (folder / str(seed)).mkdir()
         history = simulate(seed, folder / str(seed), processes=processes)
-        found = violations(history)
+        found = [*violations(history), *unpublishable(history)]
         # No simulated database is restored from a backup, so no process may begin a generation.
         found += [f"a process began a generation: {entry}" for entry in history.of("generation")]
         choice = "" if processes is None else f" PROCESSES={processes}"

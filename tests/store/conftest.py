@@ -16,6 +16,7 @@ from store.backends import backend_of
 from store.keys import Keyring
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.keys import open_keyring as open_postgresql_keyring
+from tests.messaging.validation import assert_publishable
 from tests.store.builders import OWNER, Clock
 from tests.store.postgresql_server import Schema, new_schema
 from tests.store.templates import new_sqlite
@@ -97,10 +98,11 @@ def fixture(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fixture]
 
 
 @pytest.fixture
-def store(fixture: Fixture) -> PaymentStore:
-    """The store, with OWNER registered."""
+def store(fixture: Fixture) -> Iterator[PaymentStore]:
+    """The store, with OWNER registered. Whatever a test stores can be published."""
     fixture.store.register_owner(OWNER)
-    return fixture.store
+    yield fixture.store
+    assert_publishable(fixture.store)
 
 
 @pytest.fixture

@@ -125,6 +125,9 @@ def questions(shape: Shape) -> Mapping[str, Ask]:
         ),
         "one transaction": lambda reads, source: [reads.transaction(source, "main", shape.id(shape.count // 2 + 1))],
         "whose a transaction is": lambda reads, source: [reads.stream_of(source, shape.id(shape.count // 2))],
+        "the transactions of events": lambda reads, source: [
+            *reads.transactions_of(source, [shape.id(number) for number in range(0, shape.count, shape.count // 50)])
+        ],
         "one review": lambda reads, source: [reads.review(source, "main", "r4")],
     }
     return asked

@@ -67,6 +67,15 @@ def test_every_field_of_a_transaction_is_stored(store: PaymentStore) -> None:
     assert loaded.account == customer.account
 
 
+def test_transactions_by_their_ids(store: PaymentStore) -> None:
+    """The named transactions of all merchants in one read, with all fields; ids that none can have hide no other."""
+    customer, other = Customer(), Customer("other", merchant="shop")
+    store.append([customer.deposit("t1"), customer.deposit("t2"), other.deposit("t3"), customer.complete("t2")])
+    expected = {"t2": customer.account.transactions["t2"], "t3": other.account.transactions["t3"]}
+    assert dict(store.transactions_of(["t2", "t3", "none", "a\0b", "\ud800", "t2"])) == expected
+    assert dict(store.transactions_of([])) == {}
+
+
 def test_load_is_one_snapshot(store: PaymentStore) -> None:
     """While a writer continues, each load shows head, balance and transaction of the same instant."""
     customer = Customer()

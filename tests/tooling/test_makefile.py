@@ -113,7 +113,7 @@ def test_continuous_integration_tests_the_alerts(tmp_path: Path, ci: str, status
         "deploy/image.sh": "",
         "bin/id": "echo 0",
         "bin/apt-get": "",
-        "bin/make": f'test "$1" != monitoring-tools && echo "$1" >> {tmp_path}/made',
+        "bin/make": f'case $1 in monitoring-tools) exit 1;; asyncapi-tools) ;; *) echo "$1" >> {tmp_path}/made;; esac',
     }
     for name, text in programs.items():
         program = tmp_path / name

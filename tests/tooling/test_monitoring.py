@@ -24,6 +24,7 @@ from api.metrics.exposition import ProcessesCollector
 from api.metrics.meters import Meters
 from api.metrics.store import StoreCollector
 from config.settings import Settings
+from tests.api.support import DOCUMENTS
 from tests.api.world import World
 from tests.tooling.checkout import CHECKOUT, PATIENCE_S
 
@@ -100,7 +101,7 @@ def test_the_page_lists_what_is_served() -> None:
 def test_every_alert_has_an_action() -> None:
     """Each alert has a summary, an action of at least a sentence, and a severity; the routes in it exist."""
     world = World()
-    app = create_app(world, world, default_currency="USD", needs_keys=False)
+    app = create_app(world, world, default_currency="USD", needs_keys=False, event_documents=DOCUMENTS)
     routes = {re.sub(r"\{\w+\}", "*", route.path) for route in falcon.inspect.inspect_routes(app)}
     for rule in alerts():
         about = rule["annotations"]
