@@ -1,0 +1,71 @@
+"""A TCP proxy before a broker, which a test cuts, closes and opens again."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+
+class CuttingProxy:
+    """Listens on 127.0.0.1 and passes all bytes to ``server`` and back, until it is cut."""
+
+    def __init__(self, server: tuple[str, int]) -> None:
+        self._server = server
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: Final[int] = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = []
+        self.is_open = True
+        self.holds_answers = False
+        """Drop what the server answers."""
+        self.on_request: Callable[[bytes], None] = lambda _: None
+        """Called before bytes of a client are passed on."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Cut all connections."""
+        sockets, self._sockets = self._sockets, []
+        for one in sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def go_away(self) -> None:
+        """Cut all connections and refuse new ones."""
+        self.is_open = False
+        self.cut()
+
+    def come_back(self) -> None:
+        """Accept connections again."""
+        self.is_open, self.holds_answers = True, False
+
+    def close(self) -> None:
+        """Close everything."""
+        self.go_away()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                if not self.is_open:
+                    client.close()
+                    continue
+                server = socket.create_connection(self._server)
+                self._sockets += [client, server]
+                for pair in ((client, server, True), (server, client, False)):
+                    threading.Thread(target=self._pass, args=pair, daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, is_request: bool) -> None:  # noqa: FBT001
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                if is_request:
+                    self.on_request(data)
+                    target.sendall(data)
+                elif not self.holds_answers:
+                    target.sendall(data)
+        for one in (source, target):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
