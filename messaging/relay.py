@@ -17,12 +17,15 @@ from typing import Final, NamedTuple, Protocol
 
 from messaging.port import BrokerUnavailableError, Message, Publisher, Refused
 from store.errors import CorruptStoreError, StoreError
+from store.event_json import position_on_wire
 from store.port import GenerationStore, RelayLease, RelayStore, StoredEvent
 
 logger: Final = logging.getLogger(__name__)
 
-BATCH_MAX: Final = 500
-"""Events of one batch."""
+RELAY_OF_EVENTS: Final = "events"
+"""The name of the relay that publishes to the broker."""
+BATCH_MAX: Final = 200
+"""Events of one batch. They are encoded at one go, which other greenlets of the process wait for."""
 IDLE_S: Final = 0.2
 """The wait before the feed is read again after its end."""
 STANDBY_S: Final = 1.0
@@ -166,7 +169,8 @@ class Relay:
 
     def _take(self, lease: RelayLease, now: float) -> None:
         if lease.token != self._known.token:
-            logger.info("the relay leads", extra=self._fields(position=lease.position, token=lease.token))
+            position = position_on_wire(lease.generation, lease.position)
+            logger.info("the relay leads", extra=self._fields(position=position, token=lease.token))
         self._lease = self._known = lease
         self._renew_at = now + self._lease_s / 3
         if lease.position != self.state.position:
@@ -211,7 +215,7 @@ class Relay:
         reason = "".join(character if character.isprintable() else "?" for character in refused.reason)
         logger.error(
             "an event cannot be published; the relay stays before it",
-            extra=self._fields(position=refused.position, reason=reason),
+            extra=self._fields(position=position_on_wire(lease.generation, refused.position), reason=reason),
         )
         self.state = self.state._replace(refused=Refused(refused.position, reason))
         if not self._store.note_refusal(self._name, lease.token, refused.position, reason):

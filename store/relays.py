@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from store.errors import StoreError
-from store.port import RelayCheckpoint, StoredEvent
+from store.port import Feed, RelayCheckpoint, StoredEvent
 
 
 class Move(StrEnum):
@@ -44,8 +44,8 @@ class RelayDesk(Protocol):
     def relays(self) -> Sequence[RelayCheckpoint]:
         """Return all relays by name."""
 
-    def last_position(self) -> int:
-        """Return the last position that was assigned; 0 when there are no events."""
+    def feed(self) -> Feed:
+        """Return the generation, and the last position that was assigned in it."""
 
     def next_event(self, after: int) -> StoredEvent | None:
         """Return the first event above the position; None while there is none, or one below may still be committed."""

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import errors
 
 from store.errors import StoreError, storable
-from store.port import REFUSAL_REASON_MAX, RelayCheckpoint, RelayLease, RelayRefusal, StoredEvent
+from store.port import REFUSAL_REASON_MAX, Feed, RelayCheckpoint, RelayLease, RelayRefusal, StoredEvent
 from store.postgresql import reads
 from store.postgresql.failures import translated, translation
 from store.postgresql.sessions import Session, connection_settings
@@ -75,10 +75,10 @@ class PostgresqlRelayDesk:
             found = (checkpoint(self._session, name) for (name,) in names)
             return [relay for relay in found if relay is not None]
 
-    def last_position(self) -> int:
+    def feed(self) -> Feed:
         """See ``store.relays.RelayDesk``."""
         with _administering():
-            return reads.last_position(self._session)
+            return reads.feed(self._session)
 
     def next_event(self, after: int) -> StoredEvent | None:
         """See ``store.relays.RelayDesk``."""

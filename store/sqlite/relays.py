@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 from store.errors import storable
-from store.port import REFUSAL_REASON_MAX, RelayCheckpoint, RelayLease, RelayRefusal, StoredEvent
+from store.port import REFUSAL_REASON_MAX, Feed, RelayCheckpoint, RelayLease, RelayRefusal, StoredEvent
 from store.relays import Move, RelayMove
 from store.sqlite import reads
 from store.sqlite.command_connections import reading, writing
@@ -77,10 +77,10 @@ class SqliteRelayDesk:
             found = [checkpoint(connection.cursor(), name, now_us) for (name,) in names]
         return [relay for relay in found if relay is not None]
 
-    def last_position(self) -> int:
+    def feed(self) -> Feed:
         """See ``store.relays.RelayDesk``."""
         with translation(self._path), reading(self._path) as (connection, _):
-            return reads.last_position(connection.cursor())
+            return reads.feed(connection.cursor())
 
     def next_event(self, after: int) -> StoredEvent | None:
         """See ``store.relays.RelayDesk``."""

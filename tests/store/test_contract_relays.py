@@ -267,7 +267,7 @@ def test_the_desk_shows_all_relays(store: PaymentStore, desk: RelayDesk) -> None
     store.lead("webhooks", "b", LEASE_S)
     lead(store)
     assert desk.relays() == [at(store), store.checkpoint("webhooks")]
-    assert desk.last_position() == positions[-1]
+    assert desk.feed() == (0, positions[-1])
 
 
 @pytest.mark.parametrize("seed", range(3))
