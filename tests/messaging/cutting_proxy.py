@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,10 +11,13 @@ from typing import Final
 
 
 class CuttingProxy:
-    """Listens on 127.0.0.1 and passes all bytes to ``server`` and back, until it is cut."""
+    """Listens on 127.0.0.1 and passes all bytes to ``server`` and back, until it is cut.
 
-    def __init__(self, server: tuple[str, int]) -> None:
-        self._server = server
+    With ``tls`` clients must connect over TLS.
+    """
+
+    def __init__(self, server: tuple[str, int], tls: ssl.SSLContext | None = None) -> None:
+        self._server, self._tls = server, tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: Final[int] = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
@@ -53,6 +57,12 @@ class CuttingProxy:
                 if not self.is_open:
                     client.close()
                     continue
+                if self._tls is not None:
+                    try:
+                        client = self._tls.wrap_socket(client, server_side=True)
+                    except OSError:  # the client refuses the certificate
+                        client.close()
+                        continue
                 server = socket.create_connection(self._server)
                 self._sockets += [client, server]
                 for pair in ((client, server, True), (server, client, False)):

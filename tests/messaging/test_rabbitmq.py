@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +16,10 @@ import pytest
 from messaging.port import BrokerUnavailableError, Published
 from messaging.rabbitmq import Address, RabbitmqPublisher, routing_key
 from store.port import StreamKey
+from tests.gateways.transport import TLS
 from tests.messaging.brokers import BROKERS, RABBITMQ_URL, RabbitMQ
 from tests.messaging.builders import message
+from tests.messaging.cutting_proxy import CuttingProxy
 
 SECRET: Final = "hunter2"
 UNDER_GEVENT: Final = """
@@ -168,6 +172,42 @@ def test_credentials_are_in_no_text() -> None:
 def test_addresses(url: str, expected: tuple[object, ...]) -> None:
     """Parts are decoded; defaults are those of RabbitMQ."""
     assert tuple(Address.of(url)) == expected
+
+
+@pytest.fixture
+def encrypting(broker: RabbitMQ) -> Iterator[str]:
+    """The URL of the broker over TLS, with a certificate for 127.0.0.1 and localhost that only the tests trust."""
+    address = Address.of(RABBITMQ_URL)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "certificate.pem", TLS / "key.pem")
+    proxy = CuttingProxy((address.host, address.port), context)
+    yield f"amqps://{address.user}:{address.password}@127.0.0.1:{proxy.port}{address.virtual_host}"
+    proxy.close()
+
+
+def test_a_connection_over_tls(broker: RabbitMQ, encrypting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a certificate that the machine trusts, or that SSL_CERT_FILE names."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "certificate.pem"))
+    publisher = RabbitmqPublisher(encrypting, exchange=broker.exchange)
+    assert publisher.publish([message(at, f"c{at % 20}") for at in range(100)]) == Published(100)
+    assert publisher.publish(()) == Published(0)
+    assert publisher.publish([replace(message(100), data=b"x" * 1_000_000)]) == Published(1)
+    publisher.close()
+    assert len(broker.received()) == 101
+
+
+def test_an_unknown_certificate_gets_nothing(
+    broker: RabbitMQ, encrypting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one for another host. Credentials are not sent to it."""
+    with pytest.raises(BrokerUnavailableError, match="certificate verify failed"):
+        RabbitmqPublisher(encrypting, exchange=broker.exchange).publish(())
+    monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "certificate.pem"))
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *more: real("127.0.0.1", *more))
+    elsewhere = encrypting.replace("@127.0.0.1", "@mq.example.com")
+    with pytest.raises(BrokerUnavailableError, match="Hostname mismatch"):
+        RabbitmqPublisher(elsewhere, exchange=broker.exchange).publish(())
 
 
 def test_it_cooperates_under_gevent(broker: RabbitMQ) -> None:
