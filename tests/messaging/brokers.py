@@ -176,11 +176,11 @@ class RabbitMQ:
             while self.channel.queue_declare(self.queue, passive=True).message_count == 0:
                 pass  # it has not arrived yet
             self.proxy.cut()
-            self.proxy.holds_answers = False
 
         def hold(data: bytes) -> None:
             if b"ce-id" in data:
-                self.proxy.on_request, self.proxy.holds_answers = (lambda _: None), True
+                self.proxy.on_request = lambda _: None
+                self.proxy.hold_answers()
                 threading.Thread(target=cut, daemon=True).start()
 
         self.proxy.on_request = hold

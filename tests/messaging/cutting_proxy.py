@@ -22,8 +22,7 @@ class CuttingProxy:
         self.port: Final[int] = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
         self.is_open = True
-        self.holds_answers = False
-        """Drop what the server answers."""
+        self._accepted = self._held = 0
         self.on_request: Callable[[bytes], None] = lambda _: None
         """Called before bytes of a client are passed on."""
         threading.Thread(target=self._accept, daemon=True).start()
@@ -36,6 +35,10 @@ class CuttingProxy:
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
 
+    def hold_answers(self) -> None:
+        """Drop what the server answers on the present connections."""
+        self._held = self._accepted
+
     def go_away(self) -> None:
         """Cut all connections and refuse new ones."""
         self.is_open = False
@@ -43,7 +46,7 @@ class CuttingProxy:
 
     def come_back(self) -> None:
         """Accept connections again."""
-        self.is_open, self.holds_answers = True, False
+        self.is_open = True
 
     def close(self) -> None:
         """Close everything."""
@@ -65,16 +68,18 @@ class CuttingProxy:
                         continue
                 server = socket.create_connection(self._server)
                 self._sockets += [client, server]
-                for pair in ((client, server, True), (server, client, False)):
+                self._accepted += 1
+                for pair in ((client, server, 0), (server, client, self._accepted)):
                     threading.Thread(target=self._pass, args=pair, daemon=True).start()
 
-    def _pass(self, source: socket.socket, target: socket.socket, is_request: bool) -> None:  # noqa: FBT001
+    def _pass(self, source: socket.socket, target: socket.socket, answers_of: int) -> None:
+        """Pass bytes on. ``answers_of``: the number of the connection; 0 for its requests."""
         with suppress(OSError):
             while data := source.recv(65_536):
-                if is_request:
+                if not answers_of:
                     self.on_request(data)
                     target.sendall(data)
-                elif not self.holds_answers:
+                elif answers_of > self._held:
                     target.sendall(data)
         for one in (source, target):
             with suppress(OSError):

@@ -142,10 +142,9 @@ def test_a_broker_that_does_not_confirm(broker: RabbitMQ) -> None:
         f"amqp://guest:guest@127.0.0.1:{broker.proxy.port}/", exchange=broker.exchange, confirm_s=0.2
     )
     publisher.publish(())
-    broker.proxy.holds_answers = True
+    broker.proxy.hold_answers()
     with pytest.raises(BrokerUnavailableError):
         publisher.publish([message(1)])
-    broker.proxy.holds_answers = False
     assert publisher.publish([message(2)]) == Published(1)
     publisher.close()
 
