@@ -37,6 +37,7 @@ COMMANDS: Final = {
         "Mark a restored database, once, while no service runs: unfinished work counts as possibly sent. Lists what to"
         " compare with the providers."
     ),
+    "relay": "Show how far events are published, publish some again, and skip one that the broker refuses.",
     "transactions": "List, refund, capture or void transactions, and resolve one as the provider confirmed.",
     "customers": "Show a customer, and adjust a balance.",
     "dead-letters": "List dead letters, retry or discard them.",

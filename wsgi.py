@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from platform import node
 
 from actors.listeners import Listeners, LogListener
 from actors.process import ActorProcess
@@ -29,7 +30,11 @@ from domain.money import MoneyError
 from gateways.registry import Gateways
 from gateways.settings import GatewaySettingsError
 from messaging import asyncapi, schemas
+from messaging.brokers import publisher_of
+from messaging.cloud_events import CloudEvents
 from messaging.local import LocalQueue
+from messaging.relay import RELAY_OF_EVENTS, Relay
+from messaging.relay_thread import RelayThread
 from server import garbage, gunicorn_options
 from server.application import Application, HeaderKeys
 from server.lifecycle import Lifecycle, Step
@@ -51,7 +56,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
     listener = Listeners(LogListener(InfoLines("payments").write), MetricsListener(meters))
     runtime, backend = LiveRuntime(), backend_of(settings.database_url, root=CHECKOUT)
     store = ServiceStore(backend, clock=runtime.now, offload=offload())
-    queue, processing = LocalQueue(), settings.role is not Role.API
+    queue, processing = LocalQueue(), settings.role not in {Role.API, Role.RELAY}
     actors = ActorProcess(runtime, gateways.with_settings, settings, listener, queue, processing=processing)
     api = create_app(
         actors.service,
@@ -60,6 +65,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
         checked_withdrawals=settings.withdrawals is Withdrawals.CHECKED,
         needs_keys=settings.auth_required,
         event_documents=EventDocuments(schemas.documents(settings.public_url), asyncapi.document(settings.public_url)),
+        serves_clients=settings.role is not Role.RELAY,
         meters=meters,
     )
     lifecycle = Lifecycle(actors.service, retried=StoreError, problem="The store cannot be opened")
@@ -78,6 +84,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
             Step("queue", stop=queue.close),
             Step("actors", build, stop=actors.end),
             Step("work", actors.start, drain=actors.drain, stop=actors.stop),
+            *_relay_steps(settings, runtime, store),
             Step("sampler", sampler.sample),
             Step("unconfigured gateways", actors.report_unconfigured),
             Step("API keys", lambda: warn_without_keys(store.queries, needed=settings.auth_required)),
@@ -88,6 +95,29 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
     return Application(
         api, lifecycle, steps, wait_s=wait_s, header_keys=header_keys, unreadable=UnreadableRequests(meters)
     )
+
+
+def _relay_steps(settings: Settings, runtime: LiveRuntime, store: ServiceStore) -> Sequence[Step]:
+    """The relay, where there is a broker and the role publishes. It connects when it leads."""
+    if settings.broker_url is None or settings.role not in {Role.ALL, Role.RELAY}:
+        return ()
+    publisher = publisher_of(settings.broker_url)
+    threads: list[RelayThread] = []
+
+    def start() -> None:
+        relay = Relay(
+            name=RELAY_OF_EVENTS,
+            owner=f"{node()}/{runtime.new_id()}",
+            store=store.opened,
+            make_messages=CloudEvents(store.opened, settings.public_url).messages,
+            publisher=publisher,
+            lease_s=settings.lease_s,
+            monotonic=runtime.monotonic,
+        )
+        threads.append(RelayThread(relay))
+        threads[-1].start()
+
+    return (Step("relay", start, stop=lambda: threads.pop().stop()),)
 
 
 def _create() -> Application:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import falcon
 
@@ -22,6 +23,9 @@ from store.queries import Queries
 
 App = falcon.App[falcon.Request, falcon.Response]
 
+PROCESS_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""The routes of every process, whatever its role is."""
+
 
 def create_app(
     payments: Payments,
@@ -31,6 +35,7 @@ def create_app(
     needs_keys: bool,
     event_documents: EventDocuments,
     checked_withdrawals: bool = True,
+    serves_clients: bool = True,
     new_request_id: Callable[[], str] = random_request_id,
     meters: Meters | None = None,
 ) -> App:
@@ -38,7 +43,8 @@ def create_app(
 
     ``checked_withdrawals``: whether a withdrawal needs a balance in this service. ``needs_keys``: whether clients need
     API keys. ``event_documents``: the documents for consumers of published events. ``meters``: the content of
-    ``/metrics``; None: new meters, which only requests change.
+    ``/metrics``; None: new meters, which only requests change. ``serves_clients``: whether there are more
+    routes than ``PROCESS_ROUTES``.
     """
     meters = Meters() if meters is None else meters
     exponent_of(default_currency)
@@ -62,7 +68,10 @@ def create_app(
     app: App = falcon.App(middleware=[RequestMeters(meters), Screening(), RequestIds(new_request_id), callers])
     error_handlers.install(app)
     for path, resource in table:
-        _serve(app, path, resource)
+        if serves_clients or path in PROCESS_ROUTES:
+            _serve(app, path, resource)
+    if not serves_clients:
+        return app
     _serve(app, "/swagger/{asset}", SwaggerAssetResource())
     for path in ("/", "/swagger", "/swagger/"):
         _serve(app, path, ToSwaggerResource())

@@ -46,11 +46,12 @@ _DAY_S: Final = 86_400
 
 
 class Role(StrEnum):
-    """The role of a process: accept commands (``api``), call gateways (``processor``), or both."""
+    """The role of a process: accept commands (``api``), call gateways (``processor``), publish events, or all of it."""
 
     ALL = "all"
     API = "api"
     PROCESSOR = "processor"
+    RELAY = "relay"
 
 
 class Withdrawals(StrEnum):
@@ -102,7 +103,7 @@ class Settings:
     migration_database_url: str = field(default=_DEFAULT_DATABASE, repr=False)
     """The same database under the role that owns its tables."""
     broker_url: str | None = field(default=None, repr=False)
-    """None: the local queue."""
+    """The broker to which events are published; None: no broker."""
     public_url: str = f"http://{DEFAULT_BIND}"
     """The address under which clients reach the API, without a slash at its end: the schemas' ids begin with it."""
     role: Role = Role.ALL
@@ -190,6 +191,11 @@ def _refuse_contradictions(settings: Settings) -> None:
             f"PAYMENTS_WORKERS must be 1 with a SQLite database, which a single process owns, not {settings.workers}"
         )
         raise SettingsError(message)
+    if settings.role is Role.RELAY:
+        if settings.sqlite_path:
+            raise SettingsError("PAYMENTS_ROLE=relay needs PostgreSQL: a single process owns a SQLite database")
+        if settings.broker_url is None:
+            raise SettingsError("PAYMENTS_ROLE=relay needs PAYMENTS_BROKER_URL: it publishes events to the broker")
     same_kind = settings.migration_database_url.startswith("sqlite:") == bool(settings.sqlite_path)
     if not same_kind or (settings.sqlite_path and settings.migration_database_url != settings.database_url):
         message = "PAYMENTS_MIGRATION_DATABASE_URL must name the same database as PAYMENTS_DATABASE_URL"
@@ -204,10 +210,6 @@ def _refuse_contradictions(settings: Settings) -> None:
 
 def _refuse_unsupported(settings: Settings) -> None:
     """Refuse documented values that this version does not support yet."""
-    if settings.broker_url is not None:
-        message = "PAYMENTS_BROKER_URL: RabbitMQ is not supported yet, leave it empty for the local queue"
-    elif settings.role is Role.PROCESSOR:
+    if settings.role is Role.PROCESSOR:
         message = "PAYMENTS_ROLE: processor is not supported yet, use all (or api, which accepts and does not process)"
-    else:
-        return
-    raise SettingsError(message)
+        raise SettingsError(message)

@@ -14,15 +14,16 @@ from typing import ClassVar, Protocol
 
 from store.errors import NotSupportedError
 from store.keys import Keyring
-from store.port import Offload, Store, run_directly
+from store.port import Offload, RelayStore, Store, run_directly
 from store.queries import Audit, Auditable, Queries
 from store.rebuild import Rebuilding
+from store.relays import RelayDesk
 from store.restored import Restoring
 from store.schema_versions import MigrationResult
 
 
-class PaymentStore(Store, Queries, Auditable, Protocol):
-    """All roles of an open store: those of the actors, the reads of the API, and the audit."""
+class PaymentStore(Store, Queries, RelayStore, Auditable, Protocol):
+    """All roles of an open store: those of the actors and of the relays, the reads of the API, and the audit."""
 
 
 class Backend(ABC):
@@ -83,6 +84,10 @@ class Backend(ABC):
     @abstractmethod
     def keyring(self, *, clock: Callable[[], datetime]) -> AbstractContextManager[Keyring]:
         """The API keys, for their administration; a service may run. A server requires the owner of the tables."""
+
+    @abstractmethod
+    def relay_desk(self, *, clock: Callable[[], datetime]) -> AbstractContextManager[RelayDesk]:
+        """The relays, for their administration; a service may run. A server requires the owner of the tables."""
 
     @abstractmethod
     def rebuild(self) -> AbstractContextManager[Rebuilding]:

@@ -26,6 +26,13 @@ from store.port.events import (
     Write,
 )
 from store.port.generations import TOKENS_APART, Feed, GenerationStore
+from store.port.relays import (
+    REFUSAL_REASON_MAX,
+    RelayCheckpoint,
+    RelayLease,
+    RelayRefusal,
+    RelayStore,
+)
 from store.port.streams import (
     DEFAULT_MERCHANT,
     GATEWAYS,
@@ -58,6 +65,7 @@ __all__ = [
     "DEFAULT_MERCHANT",
     "GATEWAYS",
     "GENESIS",
+    "REFUSAL_REASON_MAX",
     "TOKENS_APART",
     "Action",
     "AppendResult",
@@ -85,6 +93,10 @@ __all__ = [
     "OpenWork",
     "OwnerStore",
     "Part",
+    "RelayCheckpoint",
+    "RelayLease",
+    "RelayRefusal",
+    "RelayStore",
     "Review",
     "Snapshot",
     "Store",

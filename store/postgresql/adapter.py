@@ -16,12 +16,14 @@ from store.port import (
     GatewayMode,
     Lease,
     Load,
+    RelayCheckpoint,
+    RelayLease,
     Snapshot,
     StreamKey,
     WorkItem,
     Write,
 )
-from store.postgresql import breakers, generations, reads, work
+from store.postgresql import breakers, generations, reads, relays, work
 from store.postgresql.audit import open_audit
 from store.postgresql.migrate import check_schema
 from store.postgresql.queries import PostgresqlQueries
@@ -155,6 +157,30 @@ class PostgresqlStore(PostgresqlQueries):
             lambda session: breakers.take_probe(session, gateway, epoch, owner, sleep_s=sleep_s, permit_s=permit_s),
             repeatable=True,
         )
+
+    def lead(self, name: str, owner: str, lease_s: float) -> RelayLease | None:
+        """See ``store.port.RelayStore``."""
+        return self._writer.change(lambda session: relays.lead(session, name, owner, lease_s), repeatable=True)
+
+    def advance(self, name: str, token: int, position: int, generation: int) -> bool:
+        """See ``store.port.RelayStore``."""
+        return self._writer.change(
+            lambda session: relays.advance(session, name, token, position, generation), repeatable=True
+        )
+
+    def note_refusal(self, name: str, token: int, position: int, reason: str) -> bool:
+        """See ``store.port.RelayStore``."""
+        return self._writer.change(
+            lambda session: relays.note_refusal(session, name, token, position, reason), repeatable=True
+        )
+
+    def resign(self, name: str, owner: str) -> None:
+        """See ``store.port.RelayStore``."""
+        self._writer.change(lambda session: relays.resign(session, name, owner), repeatable=True)
+
+    def checkpoint(self, name: str) -> RelayCheckpoint | None:
+        """See ``store.port.RelayStore``."""
+        return self._reading.read(lambda session: relays.checkpoint(session, name))
 
     def close(self) -> None:
         """Close all connections; closing twice does no harm."""

@@ -17,10 +17,12 @@ from store.postgresql.audit import open_audit
 from store.postgresql.keys import open_keyring
 from store.postgresql.migrate import check_schema, migrate
 from store.postgresql.rebuild import open_rebuild
+from store.postgresql.relays import open_desk
 from store.postgresql.restored import open_restoring
 from store.postgresql.sessions import audit_settings
 from store.queries import Audit
 from store.rebuild import Rebuilding
+from store.relays import RelayDesk
 from store.restored import Restoring
 from store.schema_versions import MigrationResult
 
@@ -53,6 +55,11 @@ class PostgresqlBackend(Backend):
         """See ``Backend``."""
         check_schema(self._url)
         return open_keyring(self._url)
+
+    def relay_desk(self, *, clock: Callable[[], datetime]) -> AbstractContextManager[RelayDesk]:  # noqa: ARG002
+        """See ``Backend``."""
+        check_schema(self._url)
+        return open_desk(self._url)
 
     def rebuild(self) -> AbstractContextManager[Rebuilding]:
         """See ``Backend``."""

@@ -788,3 +788,89 @@ FROM work AS w
 JOIN transactions AS t ON t.transaction_id = w.transaction_id
 WHERE t.status NOT IN ('completed', 'voided', 'failed')
 ORDER BY t.gateway, t.transaction_id;
+
+-- name: lead_relay
+-- Give the lease to an owner unless another one has it. A lease that was renewed later than now is one of a clock that
+-- was set back; it counts only if it is too far in the future for a statement that has waited.
+INSERT INTO relays AS r (name, owner, token, position, generation, renewed_at, leased_until)
+SELECT %(name)s, %(owner)s, 1, 0, max(g.number), store_now(), store_now() + %(lease)s FROM generations AS g
+ON CONFLICT (name) DO UPDATE
+SET owner = excluded.owner,
+    token = CASE WHEN r.owner = excluded.owner THEN r.token ELSE r.token + 1 END,
+    renewed_at = excluded.renewed_at,
+    leased_until = excluded.leased_until
+WHERE r.owner IS NULL
+    OR r.owner = excluded.owner
+    OR r.leased_until <= store_now()
+    OR r.renewed_at > store_now() + %(lease)s
+RETURNING token, position, (SELECT max(g.number) FROM generations AS g);
+
+-- name: advance_relay
+-- Move the checkpoint of a relay whose token and generation are the present ones.
+UPDATE relays
+SET position = %(position)s,
+    generation = %(generation)s,
+    refused_reason = CASE WHEN refused_position > %(position)s THEN refused_reason END,
+    refused_at = CASE WHEN refused_position > %(position)s THEN refused_at END,
+    refused_position = CASE WHEN refused_position > %(position)s THEN refused_position END
+WHERE name = %(name)s AND token = %(token)s AND position <= %(position)s
+    AND %(generation)s = (SELECT max(g.number) FROM generations AS g)
+RETURNING name;
+
+-- name: refuse_relay
+-- Record the event before which a relay stays.
+UPDATE relays
+SET refused_position = %(position)s, refused_reason = %(reason)s, refused_at = store_now()
+WHERE name = %(name)s AND token = %(token)s AND position < %(position)s
+RETURNING name;
+
+-- name: resign_relay
+-- Give the lease of a relay back.
+UPDATE relays
+SET owner = NULL
+WHERE name = %s AND owner = %s;
+
+-- name: select_relay
+-- One relay.
+SELECT
+    name, position, generation, token, owner,
+    CASE
+        WHEN owner IS NULL THEN 0
+        ELSE greatest(extract(epoch FROM least(leased_until - store_now(), leased_until - renewed_at)), 0)
+    END::double precision,
+    refused_position, refused_reason,
+    greatest(extract(epoch FROM store_now() - refused_at), 0)::double precision
+FROM relays
+WHERE name = %s;
+
+-- name: select_relay_names
+-- The names of all relays.
+SELECT name
+FROM relays
+ORDER BY name;
+
+-- name: move_relay
+-- Set the checkpoint of a relay that is at the expected position, and record who did it.
+WITH moved AS (
+    UPDATE relays
+    SET position = %(to_position)s,
+        generation = (SELECT max(g.number) FROM generations AS g),
+        token = token + 1,
+        refused_position = NULL,
+        refused_reason = NULL,
+        refused_at = NULL
+    WHERE name = %(name)s AND position = %(from_position)s
+    RETURNING name
+)
+INSERT INTO relay_moves (relay, action, from_position, to_position, who, reason, moved_at)
+SELECT name, %(action)s, %(from_position)s, %(to_position)s, %(who)s, %(reason)s, store_now()
+FROM moved
+RETURNING number;
+
+-- name: select_relay_moves
+-- What operators did to the checkpoint of a relay, newest first.
+SELECT relay, action, from_position, to_position, who, reason, moved_at
+FROM relay_moves
+WHERE relay = %s
+ORDER BY number DESC
+LIMIT %s;

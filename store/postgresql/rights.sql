@@ -17,5 +17,5 @@ GRANT SELECT ON schema_migrations, schema_functions, transaction_rows, transacti
 TO {role};
 GRANT SELECT ON SEQUENCE events_position_seq TO {role};
 GRANT SELECT, INSERT ON events, claims, generations TO {role};
-GRANT SELECT, INSERT, UPDATE ON heads, transactions, balances, reviews, gateway_modes, breakers TO {role};
+GRANT SELECT, INSERT, UPDATE ON heads, transactions, balances, reviews, gateway_modes, breakers, relays TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON owners, work TO {role};

@@ -23,6 +23,9 @@ from store.port import (
     Lease,
     Load,
     Offload,
+    RelayCheckpoint,
+    RelayLease,
+    RelayRefusal,
     Snapshot,
     StreamKey,
     WorkItem,
@@ -30,7 +33,7 @@ from store.port import (
     run_directly,
 )
 from store.queries import Audit
-from store.sqlite import breakers, reads, work
+from store.sqlite import breakers, reads, relays, work
 from store.sqlite.append import Appender
 from store.sqlite.audit import open_audit
 from store.sqlite.batch import DEFINITION, INSERT, AppendValues
@@ -214,6 +217,29 @@ class SqliteStore(SqliteQueries):
                 cursor, gateway, epoch, owner, sleep_s=sleep_s, permit_s=permit_s, now_us=self._now_us()
             )
         )
+
+    def lead(self, name: str, owner: str, lease_s: float) -> RelayLease | None:
+        """See ``store.port.RelayStore``."""
+        return self._writer.run(lambda cursor: relays.lead(cursor, name, owner, lease_s, self._now_us()))
+
+    def advance(self, name: str, token: int, position: int, generation: int) -> bool:
+        """See ``store.port.RelayStore``."""
+        return self._writer.run(lambda cursor: relays.advance(cursor, name, token, position, generation))
+
+    def note_refusal(self, name: str, token: int, position: int, reason: str) -> bool:
+        """See ``store.port.RelayStore``."""
+        return self._writer.run(
+            lambda cursor: relays.note_refusal(cursor, name, token, RelayRefusal(position, reason, 0.0), self._now_us())
+        )
+
+    def resign(self, name: str, owner: str) -> None:
+        """See ``store.port.RelayStore``."""
+        self._writer.run(lambda cursor: relays.resign(cursor, name, owner))
+
+    def checkpoint(self, name: str) -> RelayCheckpoint | None:
+        """See ``store.port.RelayStore``."""
+        with self._readers.cursor() as cursor:
+            return relays.checkpoint(cursor, name, self._now_us())
 
     def close(self) -> None:
         """See ``store.port.Store``; closing twice does no harm."""

@@ -15,6 +15,7 @@ from store.keys import Keyring
 from store.port import Offload, run_directly
 from store.queries import Audit
 from store.rebuild import Rebuilding
+from store.relays import RelayDesk
 from store.restored import Restoring
 from store.schema_versions import MigrationResult
 from store.sqlite.adapter import SqliteStore
@@ -24,6 +25,7 @@ from store.sqlite.keys import open_keyring
 from store.sqlite.lock import StoreLock, lock_file
 from store.sqlite.migrate import migrate
 from store.sqlite.rebuild import open_rebuild
+from store.sqlite.relays import open_desk
 from store.sqlite.restored import open_restoring
 
 _PREFIX = "sqlite:///"
@@ -80,6 +82,10 @@ class SqliteBackend(Backend):
     def keyring(self, *, clock: Callable[[], datetime]) -> AbstractContextManager[Keyring]:
         """See ``Backend``."""
         return open_keyring(self._path, clock)
+
+    def relay_desk(self, *, clock: Callable[[], datetime]) -> AbstractContextManager[RelayDesk]:
+        """See ``Backend``."""
+        return open_desk(self._path, clock)
 
     def rebuild(self) -> AbstractContextManager[Rebuilding]:
         """See ``Backend``."""

@@ -743,3 +743,79 @@ FROM work AS w
 CROSS JOIN transactions AS t ON t.transaction_id = w.transaction_id
 WHERE t.status NOT IN ('completed', 'voided', 'failed')
 ORDER BY t.gateway, t.transaction_id;
+
+-- name: lead_relay
+-- Give the lease to an owner unless another one has it. A lease that was renewed later than now is one of a clock that
+-- was set back.
+INSERT INTO relays AS r (name, owner, token, position, generation, renewed_at, leased_until)
+SELECT ?1, ?2, 1, 0, (SELECT max(number) FROM generations), ?3, ?3 + ?4
+WHERE true
+ON CONFLICT (name) DO UPDATE
+SET owner = excluded.owner,
+    token = CASE WHEN r.owner = excluded.owner THEN r.token ELSE r.token + 1 END,
+    renewed_at = excluded.renewed_at,
+    leased_until = excluded.leased_until
+WHERE r.owner IS NULL OR r.owner = excluded.owner OR r.leased_until <= ?3 OR r.renewed_at > ?3 + ?4
+RETURNING token, position, (SELECT max(number) FROM generations);
+
+-- name: advance_relay
+-- Move the checkpoint of a relay whose token and generation are the present ones.
+UPDATE relays
+SET position = ?3,
+    generation = ?4,
+    refused_reason = CASE WHEN refused_position > ?3 THEN refused_reason END,
+    refused_at = CASE WHEN refused_position > ?3 THEN refused_at END,
+    refused_position = CASE WHEN refused_position > ?3 THEN refused_position END
+WHERE name = ?1 AND token = ?2 AND position <= ?3 AND ?4 = (SELECT max(number) FROM generations)
+RETURNING name;
+
+-- name: refuse_relay
+-- Record the event before which a relay stays.
+UPDATE relays
+SET refused_position = ?3, refused_reason = ?4, refused_at = ?5
+WHERE name = ?1 AND token = ?2 AND position < ?3
+RETURNING name;
+
+-- name: resign_relay
+-- Give the lease of a relay back.
+UPDATE relays
+SET owner = NULL
+WHERE name = ?1 AND owner = ?2;
+
+-- name: select_relay
+-- One relay.
+SELECT
+    name, position, generation, token, owner, renewed_at, leased_until, refused_position, refused_reason, refused_at
+FROM relays
+WHERE name = ?1;
+
+-- name: select_relay_names
+-- The names of all relays.
+SELECT name
+FROM relays
+ORDER BY name;
+
+-- name: move_relay
+-- Set the checkpoint of a relay that is at the expected position.
+UPDATE relays
+SET position = ?3,
+    generation = (SELECT max(number) FROM generations),
+    token = token + 1,
+    refused_position = NULL,
+    refused_reason = NULL,
+    refused_at = NULL
+WHERE name = ?1 AND position = ?2
+RETURNING name;
+
+-- name: insert_relay_move
+-- Record what an operator did to a checkpoint.
+INSERT INTO relay_moves (relay, action, from_position, to_position, who, reason, moved_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7);
+
+-- name: select_relay_moves
+-- What operators did to the checkpoint of a relay, newest first.
+SELECT relay, action, from_position, to_position, who, reason, moved_at
+FROM relay_moves
+WHERE relay = ?1
+ORDER BY number DESC
+LIMIT ?2;

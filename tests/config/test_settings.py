@@ -69,6 +69,9 @@ def test_empty_variables_count_as_not_set() -> None:
         ("PAYMENTS_DATABASE_URL", "sqlite:///a%20b.db", "sqlite_path", CHECKOUT / "a b.db"),
         ("PAYMENTS_DATABASE_URL", "sqlite:///a%20b.db", "database_url", "sqlite:////srv/payments/a%20b.db"),
         ("PAYMENTS_ROLE", "api", "role", Role.API),
+        ("PAYMENTS_BROKER_URL", "amqp://me@mq/pay", "broker_url", "amqp://me@mq/pay"),
+        ("PAYMENTS_BROKER_URL", "amqps://mq", "broker_url", "amqps://mq"),
+        ("PAYMENTS_BROKER_URL", "", "broker_url", None),
         ("PAYMENTS_GATEWAYS_FILE", "here.toml", "gateways_file", CHECKOUT / "here.toml"),
         ("PAYMENTS_GATEWAYS_FILE", "/etc/gateways.toml", "gateways_file", Path("/etc/gateways.toml")),
         ("PAYMENTS_DEFAULT_CURRENCY", "KWD", "default_currency", "KWD"),
@@ -205,6 +208,17 @@ def test_the_migration_url_names_the_same_database() -> None:
     assert "must name the same database" in refusal_of(PAYMENTS_MIGRATION_DATABASE_URL="postgresql://h/d")
 
 
+def test_a_process_that_only_publishes_needs_a_broker_and_a_server() -> None:
+    """It would have nothing to do, or could not share the database."""
+    url = "amqp://me:hunter2@mq"
+    assert "needs PostgreSQL" in refusal_of(PAYMENTS_ROLE="relay", PAYMENTS_BROKER_URL=url)
+    server = "postgresql://h/d"
+    assert "needs PAYMENTS_BROKER_URL" in refusal_of(PAYMENTS_ROLE="relay", PAYMENTS_DATABASE_URL=server)
+    settings = read(PAYMENTS_ROLE="relay", PAYMENTS_DATABASE_URL=server, PAYMENTS_BROKER_URL=url)
+    assert settings.role is Role.RELAY
+    assert "hunter2" not in repr(settings)
+
+
 def test_the_longest_wait_is_not_below_the_first() -> None:
     """Waits double from the first to the longest, so the longest must not be shorter than the first."""
     message = refusal_of(PAYMENTS_DEAD_LETTER_FIRST_S="20", PAYMENTS_DEAD_LETTER_MAX_S="10")
@@ -249,7 +263,6 @@ def test_variables_of_others(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("environ", "start"),
     [
-        ({"PAYMENTS_BROKER_URL": "amqp://me:hunter2@mq/pay"}, "PAYMENTS_BROKER_URL: RabbitMQ is not"),
         ({"PAYMENTS_ROLE": "processor"}, "PAYMENTS_ROLE: processor is not"),
     ],
 )

@@ -1,4 +1,4 @@
-"""One network of processes for each adapter of the queue port."""
+"""One network of processes for each adapter of the queue port, and the stores that a relay reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import pytest
 
 from messaging.local import LocalQueue
 from messaging.port import WorkQueue
+
+# The stores, for the relay.
+from tests.store.conftest import fixture, migrated_schema, pass_time, schema, shared_store, store  # noqa: F401
 
 
 class Network(Protocol):

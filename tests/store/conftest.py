@@ -16,6 +16,8 @@ from store.backends import backend_of
 from store.keys import Keyring
 from store.postgresql.adapter import PostgresqlStore
 from store.postgresql.keys import open_keyring as open_postgresql_keyring
+from store.postgresql.relays import open_desk as open_postgresql_desk
+from store.relays import RelayDesk
 from tests.messaging.validation import assert_publishable
 from tests.store.builders import OWNER, Clock
 from tests.store.postgresql_server import Schema, new_schema
@@ -30,6 +32,8 @@ class Fixture:
     pass_time: Callable[[float], None]
     open_keyring: Callable[[], AbstractContextManager[Keyring]]
     """The operator's access to the API keys while the store is open."""
+    open_desk: Callable[[], AbstractContextManager[RelayDesk]]
+    """The operator's access to the relays while the store is open."""
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +76,9 @@ def embedded(url: str, *, template: bool = False) -> Iterator[Fixture]:
     else:
         backend.migrate()
     with closing(backend.open(clock=clock)) as store:
-        yield Fixture(store, clock.advance, partial(backend.keyring, clock=clock))
+        yield Fixture(
+            store, clock.advance, partial(backend.keyring, clock=clock), partial(backend.relay_desk, clock=clock)
+        )
 
 
 @contextmanager
@@ -80,7 +86,8 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Fixture]:
     """The store that all tests share, emptied."""
     schema: Schema = request.getfixturevalue("schema")
     keyring = partial(open_postgresql_keyring, schema.conninfo(owner=True))
-    yield Fixture(request.getfixturevalue("shared_store"), schema.pass_time, keyring)
+    desk = partial(open_postgresql_desk, schema.conninfo(owner=True))
+    yield Fixture(request.getfixturevalue("shared_store"), schema.pass_time, keyring, desk)
 
 
 FIXTURES: Final[dict[str, Callable[[pytest.FixtureRequest, Path], AbstractContextManager[Fixture]]]] = {

@@ -27,7 +27,8 @@ _CLEAR: Final = """
 ALTER TABLE events DISABLE TRIGGER events_refuse_change;
 DELETE FROM events; DELETE FROM heads; DELETE FROM transactions; DELETE FROM balances; DELETE FROM reviews;
 DELETE FROM claims; DELETE FROM owners; DELETE FROM work; DELETE FROM gateway_modes;
-DELETE FROM breakers; DELETE FROM api_keys; DELETE FROM generations WHERE number > 0;
+DELETE FROM breakers; DELETE FROM relays; DELETE FROM relay_moves; DELETE FROM api_keys;
+DELETE FROM generations WHERE number > 0;
 ALTER TABLE events ENABLE TRIGGER events_refuse_change;
 """
 

@@ -222,6 +222,11 @@ CHANGES: dict[str, Callable[[PostgresqlStore], object]] = {
     "load": lambda store: store.load(StreamKey("main", "x")),
     "gateway_modes": lambda store: store.gateway_modes(),
     "breakers": lambda store: store.breakers(),
+    "lead": lambda store: store.lead("events", OWNER, 15.0),
+    "advance": lambda store: store.advance("events", 1, 7, 0),
+    "note_refusal": lambda store: store.note_refusal("events", 1, 8, "full"),
+    "resign": lambda store: store.resign("events", "absent"),
+    "checkpoint": lambda store: store.checkpoint("events"),
 }
 
 

@@ -60,6 +60,7 @@ WHOLE_TABLES = {
     "fill_unfinished": "an audit reads everything",
     "select_gateway_modes": "orders are as many as gateways",
     "select_breakers": "breakers are as many as gateways",
+    "select_relay_names": "relays are few",
     "ping": "one row",
     "select_holders": "for a rebuild: few ids are looked for, by their keys",
     "select_api_keys": "there are as many keys as callers, and operators list them",

@@ -156,7 +156,7 @@ def test_wrong_settings(stub_checkout: StubCheckout, command: str) -> None:
     """Every command refuses a wrong setting with one line and exit status 2."""
     (stub_checkout.folder / "store/verify.py").write_text("Tally = export_heads = verify = None\n")
     assert stub_checkout.manage(command, PAYMENTS_ROLE="boss").wait(PATIENCE_S) == 2
-    assert stub_checkout.read("stderr") == "PAYMENTS_ROLE must be one of all, api, processor, not 'boss'\n"
+    assert stub_checkout.read("stderr") == "PAYMENTS_ROLE must be one of all, api, processor, relay, not 'boss'\n"
 
 
 def test_a_wrong_gateways_file(stub_checkout: StubCheckout) -> None:

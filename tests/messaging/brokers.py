@@ -1,0 +1,209 @@
+"""The brokers that the contract of the publisher runs against; one class for each adapter."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final, NamedTuple, Protocol
+
+import amqp
+import pytest
+
+from messaging.port import Publisher
+from messaging.rabbitmq import Address, RabbitmqPublisher
+from tests.messaging.cutting_proxy import CuttingProxy
+from tests.messaging.memory import MemoryBroker, MemoryPublisher
+
+FULL: Final = "full"
+"""The merchant whose messages the broker refuses while it is full."""
+RABBITMQ_URL: Final = os.environ.get("PAYMENTS_TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
+
+
+class Delivery(NamedTuple):
+    """A message as a consumer gets it."""
+
+    event_id: str
+    attributes: Mapping[str, str]
+    data: bytes
+
+
+class Broker(Protocol):
+    """A broker with one consumer of everything."""
+
+    def publisher(self) -> Publisher:
+        """Make one more publisher."""
+
+    def received(self) -> list[Delivery]:
+        """Return everything that arrived since the last call, in order."""
+
+    def fill(self) -> None:
+        """Refuse messages of the merchant FULL from now on."""
+
+    def empty(self) -> None:
+        """Accept them again."""
+
+    def go_away(self) -> None:
+        """Answer nothing, and close all connections."""
+
+    def come_back(self) -> None:
+        """Answer again."""
+
+    def lose_next_confirm(self) -> None:
+        """Receive the next message and lose the connection before its confirm."""
+
+    def close(self) -> None:
+        """Clean up."""
+
+
+class InMemory:
+    """The broker in memory."""
+
+    def __init__(self) -> None:
+        self._broker = MemoryBroker()
+        self._read = 0
+
+    def publisher(self) -> Publisher:
+        """See Broker."""
+        return MemoryPublisher(self._broker)
+
+    def received(self) -> list[Delivery]:
+        """See Broker."""
+        new, self._read = self._broker.delivered[self._read :], len(self._broker.delivered)
+        return [Delivery(one.event_id, one.attributes, one.data) for one in new]
+
+    def fill(self) -> None:
+        """See Broker."""
+        self._broker.refuses = lambda message: "full" if message.stream.name == FULL else None
+
+    def empty(self) -> None:
+        """See Broker."""
+        self._broker.refuses = lambda _: None
+
+    def go_away(self) -> None:
+        """See Broker."""
+        self._broker.is_up = False
+
+    def come_back(self) -> None:
+        """See Broker."""
+        self._broker.is_up = True
+
+    def lose_next_confirm(self) -> None:
+        """See Broker."""
+        self._broker.confirms_lost = 1
+
+    def close(self) -> None:
+        """See Broker: there is nothing to clean up."""
+
+
+class RabbitMQ:
+    """A RabbitMQ server behind a proxy, with an exchange and a queue of this test."""
+
+    def __init__(self) -> None:
+        self._address = Address.of(RABBITMQ_URL)
+        self.exchange = f"payments.test.{uuid.uuid4().hex}"
+        self.queue, self._full = f"{self.exchange}.all", f"{self.exchange}.full"
+        self.proxy = CuttingProxy((self._address.host, self._address.port))
+        self._connection = amqp.Connection(
+            host=f"{self._address.host}:{self._address.port}",
+            userid=self._address.user,
+            password=self._address.password,
+            virtual_host=self._address.virtual_host,
+        )
+        self._connection.connect()
+        self.channel = self._connection.channel()
+        self.declare()
+        self.publishers: list[RabbitmqPublisher] = []
+
+    def declare(self) -> None:
+        """Declare the exchange and bind the queue of everything."""
+        self.channel.exchange_declare(self.exchange, "topic", durable=True, auto_delete=False)
+        self.channel.queue_declare(self.queue, durable=True, auto_delete=False)
+        self.channel.queue_bind(self.queue, self.exchange, "#")
+
+    def publisher(self) -> RabbitmqPublisher:
+        """See Broker."""
+        address = self._address
+        url = f"amqp://{address.user}:{address.password}@127.0.0.1:{self.proxy.port}{address.virtual_host}"
+        self.publishers.append(RabbitmqPublisher(url, exchange=self.exchange, confirm_s=5.0))
+        return self.publishers[-1]
+
+    def received(self) -> list[Delivery]:
+        """See Broker."""
+        return [
+            Delivery(
+                got.properties["message_id"],
+                {name.removeprefix("ce-"): text for name, text in got.headers.items() if name.startswith("ce-")},
+                bytes(got.body if isinstance(got.body, bytes) else got.body.encode()),
+            )
+            for got in self.raw()
+        ]
+
+    def raw(self) -> list[amqp.Message]:
+        """Everything that arrived, as the library has it."""
+        found = []
+        while (got := self.channel.basic_get(self.queue, no_ack=True)) is not None:
+            found.append(got)
+        return found
+
+    def fill(self) -> None:
+        """See Broker."""
+        limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
+        self.channel.queue_declare(self._full, durable=True, auto_delete=False, arguments=limits)
+        self.channel.basic_publish(amqp.Message("fills it"), routing_key=self._full)
+        while self.channel.queue_declare(self._full, passive=True).message_count == 0:
+            pass
+        self.channel.queue_bind(self._full, self.exchange, f"{FULL}.#")
+
+    def empty(self) -> None:
+        """See Broker."""
+        self.channel.queue_delete(self._full)
+
+    def go_away(self) -> None:
+        """See Broker."""
+        self.proxy.go_away()
+
+    def come_back(self) -> None:
+        """See Broker."""
+        self.proxy.come_back()
+
+    def lose_next_confirm(self) -> None:
+        """See Broker."""
+
+        def cut() -> None:
+            while self.channel.queue_declare(self.queue, passive=True).message_count == 0:
+                pass  # it has not arrived yet
+            self.proxy.cut()
+
+        def hold(data: bytes) -> None:
+            if b"ce-id" in data:
+                self.proxy.on_request = lambda _: None
+                self.proxy.hold_answers()
+                threading.Thread(target=cut, daemon=True).start()
+
+        self.proxy.on_request = hold
+
+    def close(self) -> None:
+        """See Broker."""
+        for publisher in self.publishers:
+            publisher.close()
+        self.proxy.close()
+        with suppress(amqp.AMQPError, OSError):
+            for queue in (self.queue, self._full):
+                self.channel.queue_delete(queue)
+            self.channel.exchange_delete(self.exchange)
+        self._connection.close()
+
+
+def _rabbitmq() -> RabbitMQ:
+    """A RabbitMQ server; skips the test where none answers."""
+    try:
+        return RabbitMQ()
+    except OSError as error:
+        pytest.skip(f"no RabbitMQ at {Address.of(RABBITMQ_URL)!r}: {error}")
+
+
+BROKERS: Final[dict[str, Callable[[], Broker]]] = {"memory": InMemory, "rabbitmq": _rabbitmq}
+"""A new adapter adds one line here."""

@@ -1,0 +1,92 @@
+"""A private RabbitMQ node below a folder, which a test may kill and start again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import amqp
+import pytest
+
+from tests.processes.process import PATIENCE_S, free_port
+
+SERVER: Final = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+_POLL_S: Final = 0.1
+
+
+class RabbitmqNode:
+    """One node with data of its own. ``start`` waits until it answers."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (Path(SERVER).exists() and shutil.which("erl")):
+            pytest.skip(f"no RabbitMQ server at {SERVER}")
+        self._folder = folder
+        self.port: Final = free_port()
+        self.url: Final = f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        cookie = folder / ".erlang.cookie"
+        cookie.write_text(uuid.uuid4().hex)
+        cookie.chmod(0o600)
+        (folder / "plugins").write_text("[].")
+        (folder / "rabbitmq.conf").write_text("")
+        self._environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "RABBITMQ_NODENAME": f"payments-{uuid.uuid4().hex[:12]}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the node, and wait until a client can connect."""
+        with (self._folder / "server.out").open("ab") as out:
+            self._process = subprocess.Popen(
+                [SERVER], env=self._environ, cwd=self._folder, stdout=out, stderr=out, start_new_session=True
+            )
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            with suppress(OSError, amqp.AMQPError):
+                self.connect().close()
+                return
+            assert self._process.poll() is None, (self._folder / "server.out").read_text()
+            assert time.monotonic() < deadline, "the node does not answer"
+            time.sleep(_POLL_S)
+
+    def connect(self) -> amqp.Connection:
+        """A connection of the test."""
+        connection = amqp.Connection(host=f"127.0.0.1:{self.port}", userid="guest", password="guest")
+        connection.connect()
+        return connection
+
+    def kill(self) -> None:
+        """Kill the node's whole session with SIGKILL."""
+        process, self._process = self._process, None
+        if process is not None:
+            for pid in _session_of(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.wait()
+
+
+def _session_of(leader: int) -> list[int]:
+    """The processes of the session that ``leader`` began (Linux)."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with suppress(OSError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader:
+                    found.append(int(folder.name))
+    return found

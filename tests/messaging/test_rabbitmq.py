@@ -1,0 +1,222 @@
+"""What only the adapter of RabbitMQ has: properties, topology, unroutable messages, and what the broker refuses."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from messaging.port import BrokerUnavailableError, Published
+from messaging.rabbitmq import Address, RabbitmqPublisher, routing_key
+from store.port import StreamKey
+from tests.gateways.transport import TLS
+from tests.messaging.brokers import BROKERS, RABBITMQ_URL, RabbitMQ
+from tests.messaging.builders import message
+from tests.messaging.cutting_proxy import CuttingProxy
+
+SECRET: Final = "hunter2"
+UNDER_GEVENT: Final = """
+from gevent import monkey
+monkey.patch_all()
+import sys, gevent
+from messaging.rabbitmq import RabbitmqPublisher
+from tests.messaging.builders import message
+ticks = 0
+def tick():
+    global ticks
+    while True:
+        ticks += 1
+        gevent.sleep(0.001)
+gevent.spawn(tick)
+publisher = RabbitmqPublisher(sys.argv[1], exchange=sys.argv[2])
+published = publisher.publish([message(at, f"c{at % 50}") for at in range(500)])
+publisher.publish(())
+publisher.close()
+print(published.confirmed, ticks > 2)
+"""
+
+
+@pytest.fixture
+def broker() -> Iterator[RabbitMQ]:
+    """A server with an exchange and a queue of this test."""
+    broker = BROKERS["rabbitmq"]()
+    assert isinstance(broker, RabbitMQ)
+    yield broker
+    broker.close()
+
+
+def test_a_message_as_a_consumer_sees_it(broker: RabbitMQ) -> None:
+    """Persistent, with the event's id, the content type, and the attributes as headers with a prefix."""
+    sent = replace(message(1, merchant="shop.eu"), attributes={"specversion": "1.0", "subject": "Zoë"})
+    broker.publisher().publish([sent])
+    (got,) = broker.raw()
+    assert got.delivery_info["exchange"] == broker.exchange
+    assert got.delivery_info["routing_key"] == "shop_eu.DepositCompleted"
+    assert got.properties["delivery_mode"] == 2
+    assert got.properties["message_id"] == sent.event_id
+    assert got.properties["content_type"] == "application/json"
+    assert got.headers == {"ce-specversion": "1.0", "ce-subject": "Zoë"}
+
+
+@pytest.mark.parametrize(
+    ("merchant", "expected"),
+    [("main", "main.DepositCompleted"), ("a.b.c", "a_b_c.DepositCompleted"), ("a_b", "a_b.DepositCompleted")],
+)
+def test_routing_keys(merchant: str, expected: str) -> None:
+    """A dot separates the words of a key, so the name has none."""
+    assert routing_key(message(1, merchant=merchant)) == expected
+
+
+def test_a_large_message(broker: RabbitMQ) -> None:
+    """More than a frame of the protocol holds."""
+    sent = replace(message(1), data=b"x" * 1_000_000)
+    assert broker.publisher().publish([sent]) == Published(1)
+    (got,) = broker.received()
+    assert got.data == sent.data
+
+
+def test_an_unroutable_message_is_confirmed_and_counted(broker: RabbitMQ) -> None:
+    """Nobody may be interested in some events: that is no error."""
+    broker.channel.queue_unbind(broker.queue, broker.exchange, "#")
+    broker.channel.queue_bind(broker.queue, broker.exchange, "main.#")
+    publisher = broker.publisher()
+    batch = [message(1), message(2, merchant="other"), message(3), message(4, "c2", merchant="other")]
+    assert publisher.publish(batch) == Published(4)
+    assert publisher.unroutable == 2
+    assert [one.event_id for one in broker.received()] == ["event-1", "event-3"]
+
+
+def test_the_exchange_is_declared_after_each_connect(broker: RabbitMQ) -> None:
+    """A broker without it gets it: durable, of the type topic, without arguments."""
+    publisher = broker.publisher()
+    for _ in range(2):
+        broker.channel.exchange_delete(broker.exchange)
+        publisher.close()
+        assert publisher.publish([message(1)]) == Published(1)
+        broker.declare()  # fails if it differs
+    assert publisher.publish([message(2)]) == Published(1)
+    assert [one.event_id for one in broker.received()] == ["event-2"]
+
+
+def test_an_exchange_that_vanishes_under_the_connection(broker: RabbitMQ) -> None:
+    """The broker closes the channel. The messages are published again on a new one, after the declaration."""
+    publisher = broker.publisher()
+    publisher.publish([message(0)])
+    broker.channel.exchange_delete(broker.exchange)
+    assert publisher.publish([message(1), message(2, "c2"), message(3)]) == Published(3)
+    broker.declare()
+    assert publisher.publish([message(4)]) == Published(1)
+
+
+def test_an_exchange_of_another_kind(broker: RabbitMQ) -> None:
+    """It cannot be declared. The text says why."""
+    broker.channel.exchange_delete(broker.exchange)
+    broker.channel.exchange_declare(broker.exchange, "direct", durable=True, auto_delete=False)
+    with pytest.raises(BrokerUnavailableError, match="inequivalent arg 'type'"):
+        broker.publisher().publish([message(1)])
+
+
+@pytest.mark.parametrize(
+    "wrong", [replace(message(2), event_id="x" * 256), replace(message(2), stream=StreamKey("n" * 250, "c"))]
+)
+def test_a_message_without_a_form_in_the_protocol_is_refused(broker: RabbitMQ, wrong: object) -> None:
+    """It does not break the connection, and those before it are confirmed."""
+    batch = [message(1), wrong, message(3, "c3")]
+    published = broker.publisher().publish(batch)  # type: ignore[arg-type]
+    assert published.confirmed == 1
+    assert published.refused is not None
+    assert published.refused.position == 2
+    assert "longer than 255 bytes" in published.refused.reason
+
+
+def test_a_broker_that_does_not_confirm(broker: RabbitMQ) -> None:
+    """After a time limit the connection is given up; nothing waits for ever."""
+    publisher = RabbitmqPublisher(
+        f"amqp://guest:guest@127.0.0.1:{broker.proxy.port}/", exchange=broker.exchange, confirm_s=0.2
+    )
+    publisher.publish(())
+    broker.proxy.hold_answers()
+    with pytest.raises(BrokerUnavailableError):
+        publisher.publish([message(1)])
+    assert publisher.publish([message(2)]) == Published(1)
+    publisher.close()
+
+
+def test_credentials_are_in_no_text() -> None:
+    """Neither in the error for a refused login nor in a representation."""
+    address = Address.of(RABBITMQ_URL)
+    url = f"amqp://{SECRET}user:{SECRET}@{address.host}:{address.port}/"
+    with pytest.raises(BrokerUnavailableError) as refusal:
+        RabbitmqPublisher(url).publish(())
+    for text in (str(refusal.value), repr(refusal.value), repr(Address.of(url))):
+        assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("amqp://mq", ("mq", 5672, "guest", "guest", "/", False)),
+        ("amqp://me:p%40ss@mq:1234/", ("mq", 1234, "me", "p@ss", "/", False)),
+        ("amqps://me:x@mq/pay", ("mq", 5671, "me", "x", "pay", True)),
+        ("amqp://me:x@[::1]:5672/%2Fpay", ("::1", 5672, "me", "x", "/pay", False)),
+    ],
+)
+def test_addresses(url: str, expected: tuple[object, ...]) -> None:
+    """Parts are decoded; defaults are those of RabbitMQ."""
+    assert tuple(Address.of(url)) == expected
+
+
+@pytest.fixture
+def encrypting(broker: RabbitMQ) -> Iterator[str]:
+    """The URL of the broker over TLS, with a certificate for 127.0.0.1 and localhost that only the tests trust."""
+    address = Address.of(RABBITMQ_URL)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "certificate.pem", TLS / "key.pem")
+    proxy = CuttingProxy((address.host, address.port), context)
+    yield f"amqps://{address.user}:{address.password}@127.0.0.1:{proxy.port}{address.virtual_host}"
+    proxy.close()
+
+
+def test_a_connection_over_tls(broker: RabbitMQ, encrypting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a certificate that the machine trusts, or that SSL_CERT_FILE names."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "certificate.pem"))
+    publisher = RabbitmqPublisher(encrypting, exchange=broker.exchange)
+    assert publisher.publish([message(at, f"c{at % 20}") for at in range(100)]) == Published(100)
+    assert publisher.publish(()) == Published(0)
+    assert publisher.publish([replace(message(100), data=b"x" * 1_000_000)]) == Published(1)
+    publisher.close()
+    assert len(broker.received()) == 101
+
+
+def test_an_unknown_certificate_gets_nothing(
+    broker: RabbitMQ, encrypting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one for another host. Credentials are not sent to it."""
+    with pytest.raises(BrokerUnavailableError, match="certificate verify failed"):
+        RabbitmqPublisher(encrypting, exchange=broker.exchange).publish(())
+    monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "certificate.pem"))
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *more: real("127.0.0.1", *more))
+    elsewhere = encrypting.replace("@127.0.0.1", "@mq.example.com")
+    with pytest.raises(BrokerUnavailableError, match="Hostname mismatch"):
+        RabbitmqPublisher(elsewhere, exchange=broker.exchange).publish(())
+
+
+def test_it_cooperates_under_gevent(broker: RabbitMQ) -> None:
+    """Other greenlets run while it waits for confirms."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNDER_GEVENT, RABBITMQ_URL, broker.exchange],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("500 True\n", 0), done.stderr
+    assert len(broker.received()) == 500
