@@ -30,7 +30,7 @@ from domain.money import MoneyError
 from gateways.registry import Gateways
 from gateways.settings import GatewaySettingsError
 from messaging import asyncapi, schemas
-from messaging.brokers import publisher_of
+from messaging.brokers import BROKERS, publisher_of
 from messaging.cloud_events import CloudEvents
 from messaging.local import LocalQueue
 from messaging.relay import RELAY_OF_EVENTS, Relay
@@ -64,7 +64,9 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
         default_currency=settings.default_currency,
         checked_withdrawals=settings.withdrawals is Withdrawals.CHECKED,
         needs_keys=settings.auth_required,
-        event_documents=EventDocuments(schemas.documents(settings.public_url), asyncapi.document(settings.public_url)),
+        event_documents=EventDocuments(
+            schemas.documents(settings.public_url), asyncapi.document(settings.public_url, asyncapi.channels(BROKERS))
+        ),
         serves_clients=settings.role is not Role.RELAY,
         meters=meters,
     )

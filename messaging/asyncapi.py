@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -116,6 +116,11 @@ CHANNELS: Final[Sequence[Channel]] = (
         message_bindings={"kafka": {"key": {"type": "string"}, "bindingVersion": "0.5.0"}},
     ),
 )
+
+
+def channels(schemes: Collection[str]) -> Sequence[Channel]:
+    """The channels of brokers with these URL schemes."""
+    return [channel for channel in CHANNELS if channel.protocol in schemes]
 
 
 def document(public_url: str, channels: Sequence[Channel] = CHANNELS) -> bytes:
