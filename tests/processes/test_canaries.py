@@ -260,6 +260,7 @@ def expose_api(installation: Installation, client: Client, transaction: str) -> 
         "transaction_id": transaction,
         "customer_id": "c1",
         "name": "gatewayA",
+        "schema_file": "DepositCompleted.v1.json",
         "review_id": review,
         "dead_letter_id": transaction,
         "callback_id": client.pages("/v1/waiting-callbacks")[0]["id"],

@@ -175,7 +175,8 @@ def test_one_of_many_owners_leads(store: PaymentStore, pass_time: PassTime) -> N
 
         with ThreadPoolExecutor(count) as threads:
             got = [lease for lease in threads.map(ask, range(count)) if lease is not None]
-        assert got == [RelayLease(number + 1, 0, 0)]
+        # Not its generation: the tables were emptied under the store, which takes that for a restore.
+        assert [(lease.token, lease.position) for lease in got] == [(number + 1, 0)]
         pass_time(LEASE_S)
 
 

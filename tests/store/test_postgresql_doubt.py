@@ -53,7 +53,7 @@ def test_a_batch_that_is_cut_every_time(
 ) -> None:
     """After the last attempt "not stored" is reported only for a write that is certainly not stored."""
     customer = Customer()
-    proxy.only = b'"waves"'  # a batch's document
+    proxy.only = b"DepositReceived"  # a batch
     proxy.cut(*[where] * ATTEMPTS_MAX)
     with pytest.raises(error):
         store.append([customer.deposit("t1")])
@@ -67,9 +67,9 @@ def test_a_batch_that_fails_after_it_was_cut(store: PostgresqlStore, proxy: Prox
     with psycopg.connect(schema.conninfo(owner=True)) as holder:
 
         def hold_up() -> None:
-            holder.execute("SELECT 1 FROM heads FOR UPDATE")
+            holder.execute("LOCK TABLE heads IN EXCLUSIVE MODE")
 
-        proxy.only = b'"waves"'  # a batch's document
+        proxy.only = b"DepositReceived"  # a batch
         proxy.on_cut = hold_up  # so that the next attempt waits and fails
         proxy.cut(Cut.BEFORE_ANSWER)
         with pytest.raises(CommitUncertainError):
