@@ -100,10 +100,12 @@ class History:
             cause = cause or event_id
         self._versions[customer] = version
         self._hashes[customer * _HASH_BYTES : (customer + 1) * _HASH_BYTES] = hash_
-        return Deposit(stream_id, events, _completed(transaction_id, stream_id, version, at, done))
+        return Deposit(stream_id, events, _completed(transaction_id, stream_id, version, at, done, correlation))
 
 
-def _completed(transaction_id: str, stream_id: str, version: int, at: datetime, done: datetime) -> Transaction:
+def _completed(
+    transaction_id: str, stream_id: str, version: int, at: datetime, done: datetime, correlation_id: str
+) -> Transaction:
     return Transaction(
         transaction_id=transaction_id,
         kind=Kind.DEPOSIT,
@@ -119,6 +121,7 @@ def _completed(transaction_id: str, stream_id: str, version: int, at: datetime, 
         version=version,
         created_at=at,
         updated_at=done,
+        correlation_id=correlation_id,
     )
 
 

@@ -110,12 +110,15 @@ def waiting_violations(history: History, fold: Fold) -> Iterator[str]:
 def _may_stay(key: str, seen: Seen, fold: Fold, history: History, reviewed: Collection[str | None]) -> bool:
     """Whether an authorization may stay: it is held, or its capture or void is judged itself.
 
-    One that an operator confirmed, and that its provider never held, is under review.
+    One that an operator confirmed, and that its provider never held, is under review. So is a capture or void whose
+    provider carried it out after a callback had reported its failure.
     """
     if seen.status != "authorized":
         return False
     ending = None if seen.ending is None else fold.transactions[seen.ending]
     if key in held_at_rest(history) or (ending is not None and ending.status not in TERMINAL):
+        return True
+    if any(one.parent == key and child in reviewed for child, one in fold.transactions.items()):
         return True
     return key in reviewed and key not in {entry["key"] for entry in history.of("hold")}
 
