@@ -11,6 +11,7 @@ import random
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -100,12 +101,14 @@ class History:
             cause = cause or event_id
         self._versions[customer] = version
         self._hashes[customer * _HASH_BYTES : (customer + 1) * _HASH_BYTES] = hash_
-        return Deposit(stream_id, events, _completed(transaction_id, stream_id, version, at, done, correlation))
+        return Deposit(
+            stream_id,
+            events,
+            replace(_completed(transaction_id, stream_id, version, at, done), correlation_id=correlation),
+        )
 
 
-def _completed(
-    transaction_id: str, stream_id: str, version: int, at: datetime, done: datetime, correlation_id: str
-) -> Transaction:
+def _completed(transaction_id: str, stream_id: str, version: int, at: datetime, done: datetime) -> Transaction:
     return Transaction(
         transaction_id=transaction_id,
         kind=Kind.DEPOSIT,
@@ -121,7 +124,6 @@ def _completed(
         version=version,
         created_at=at,
         updated_at=done,
-        correlation_id=correlation_id,
     )
 
 
