@@ -190,7 +190,9 @@ class Installation:
 
     def books(self) -> Books:
         """The files that the provider wrote before its answers."""
-        taken = [json.loads(line) for line in (self.folder / _MEMORY).read_bytes().splitlines()]
+        # Whole lines only: the provider may be writing the last one, and has not answered its request.
+        whole, _, _ = (self.folder / _MEMORY).read_bytes().rpartition(b"\n")
+        taken = [json.loads(line) for line in whole.splitlines()]
         return Books(self.get("/ledger", self.simulator_port).body, taken)
 
     def calls(self, gateway: str) -> int:
