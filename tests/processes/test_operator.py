@@ -16,9 +16,10 @@ SOON: Final = {
     "PAYMENTS_DEAD_LETTER_MAX_S": "0.1",
     "PAYMENTS_DEAD_LETTER_ATTEMPTS": "2",
 }
-ENDLESSLY: Final = {"PAYMENTS_DEAD_LETTER_ATTEMPTS": "1000"}
 IMPATIENT: Final = "timeout_s = 1\nmax_retries = 0\nbreaker = { request_volume = 1000, sleep_s = 0.1 }\n"
 """Only dead letters are retried, and no breaker stops them."""
+SOON_DAILY: Final = f"{IMPATIENT}lookup_after_s = [0.1]\n"
+"""As above. After one lookup that fails, the lookups are daily, and work in doubt is a dead letter."""
 
 on_both = on(SQLITE, on_postgresql(workers=1))
 """Services with one worker, because an answer describes the worker that gives it."""
@@ -83,19 +84,21 @@ def test_a_breaker_that_is_forced_closed(installation: Installation) -> None:
     """A breaker forced closed permits calls despite failures; in mode "auto" it opens after enough failures."""
     installation.configure_gateways(a="breaker = { request_volume = 2, sleep_s = 3600 }\n")
     installation.simulator()
-    installation.service(**SOON | ENDLESSLY)
+    installation.service(**SOON)
     installation.inject_faults(gateway="gatewayA", error=1)
     order(installation, "gatewayA", "closed")
-    path = accepted(installation, "gatewayA")
+    paths = [accepted(installation, "gatewayA") for _ in range(DEPOSITS)]
     wait_until(lambda: installation.calls("gatewayA") >= 6, "it is called despite its failures")
     assert installation.breaker("gatewayA")["state"] == "closed"
     order(installation, "gatewayA", "auto")
+    paths += [accepted(installation, "gatewayA") for _ in range(DEPOSITS)]
     wait_until(lambda: bool(installation.breaker("gatewayA")["state"] == "open"), "it opens by itself")
 
     installation.inject_faults()
     order(installation, "gatewayA", "closed")
-    wait_for_status(installation, path, "completed")
-    assert len(installation.books().effects) == 1
+    for path in paths:
+        wait_for_status(installation, path, "completed")
+    assert len(installation.books().effects) == len(paths)
 
 
 def dead_letters(installation: Installation, query: str = "") -> list[dict[str, Any]]:
@@ -139,46 +142,70 @@ def test_dead_letters_of_a_provider_that_refuses(installation: Installation) -> 
     assert len(installation.books().effects) == 2
 
 
-def wait_for_refusal(installation: Installation) -> None:
-    """Wait until a discard of the only dead letter is refused because it may have been sent."""
+def discard(installation: Installation, path: str) -> Answer:
+    """Try to discard the dead letter of the deposit. It has the deposit's id."""
+    return installation.post(f"/v1/dead-letters/{path.rpartition('/')[2]}/discard", {"reason": "why not"})
+
+
+def wait_for_refusal(installation: Installation, path: str) -> None:
+    """Wait until the deposit is a dead letter; a discard is refused before and after, as it may have been sent."""
     answers: list[Answer] = []
 
     def refused() -> bool:
-        letters = dead_letters(installation)
-        reason = {"reason": "why not"}
-        answers.extend(installation.post(f"/v1/dead-letters/{letter['id']}/discard", reason) for letter in letters)
-        # During an attempt it is no dead letter (404), or is just being taken up (409 with another problem type).
-        return any(answer.body["type"] == "/problems/not-discardable" for answer in answers)
+        answers.append(discard(installation, path))
+        # Before it is a dead letter, the answer is 404, or 409 with another problem type.
+        return bool(answers[-1].body["type"] == "/problems/not-discardable")
 
     wait_until(refused, "the discard is refused")
     assert {answer.status for answer in answers} <= {404, 409}
+    assert answers[-1].status == 409
+    (letter,) = dead_letters(installation)
+    assert (letter["action"], letter["state"]) == ("resolve", "waiting")
+    assert path.endswith(letter["transaction_id"])
 
 
 def test_what_was_sent_without_an_answer_is_not_discarded(installation: Installation) -> None:
     """With keys, a dead letter with unknown outcome cannot be discarded (409); it completes after an answer."""
-    installation.configure_gateways(a=IMPATIENT)
+    installation.configure_gateways(a=SOON_DAILY)
     installation.simulator()
     installation.inject_faults(gateway="gatewayA", unknown=1)
-    installation.service(**SOON | ENDLESSLY)
+    installation.service(**SOON)
     path = accepted(installation, "gatewayA")
-    wait_for_refusal(installation)
+    wait_for_refusal(installation, path)
     assert installation.get(path).body["status"] == "unknown"
     installation.inject_faults()
+    assert installation.post("/v1/dead-letters/retry", {}).body == {"count": 1}
     wait_for_status(installation, path, "completed")
     assert len(installation.books().effects) == 1
+
+
+def test_what_is_still_looked_up_is_no_dead_letter(installation: Installation) -> None:
+    """With keys, a deposit with unknown outcome is no dead letter until its lookups are daily: a discard gets 404."""
+    installation.configure_gateways(a=f"{IMPATIENT}lookup_after_s = [0.1, 0.1, 0.1, 3600, 3600]\n")
+    installation.simulator()
+    installation.inject_faults(gateway="gatewayA", unknown=1)
+    installation.service(**SOON)
+    path = accepted(installation, "gatewayA")
+    wait_until(lambda: installation.calls("gatewayA") == 4, "it was sent and looked up, without an answer")
+    wait_for_status(installation, path, "unknown")
+    assert dead_letters(installation) == []
+    assert discard(installation, path).status == 404
+    assert installation.get(path).body["status"] == "unknown"
 
 
 @on_both
 def test_what_a_killed_process_may_have_sent_is_not_discarded(installation: Installation) -> None:
     """If the outcome of an earlier attempt is unknown, a discard gets 409, although no later attempt was sent."""
-    installation.configure_gateways(a=IMPATIENT)
-    service = installation.service(**SOON | ENDLESSLY)
+    installation.configure_gateways(a=SOON_DAILY)
+    service = installation.service(**SOON)
     order(installation, "gatewayA", "open")
     path = accepted(installation, "gatewayA")
     service.end()
-    installation.service(**SOON | ENDLESSLY)
+    installation.service(**SOON)
     order(installation, "gatewayA", "auto")
-    wait_for_refusal(installation)
+    wait_for_refusal(installation, path)
     assert installation.get(path).body["status"] == "pending"
     installation.simulator()
+    assert installation.post("/v1/dead-letters/retry", {}).body == {"count": 1}
     wait_for_status(installation, path, "completed")
+    assert len(installation.books().effects) == 1
