@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.processes.client import Load, Log, Read, Seen, Sent
-from tests.processes.installation import Books, installed
+from tests.processes.installation import Books, Installation, installed
 from tests.processes.judgement import Witness, judge
 from tests.simulation.history import History
 
@@ -55,6 +55,16 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
         witness.wait_for_rest()
         witness.look()
         yield Evidence(log, installation.books(), witness.history_at_rest())
+
+
+def test_a_line_of_the_provider_is_read_when_it_is_whole(installation: Installation) -> None:
+    """A line that the provider is still writing is not part of its books; the lines before it are."""
+    installation.simulator()
+    with (installation.folder / "ledger.memory.jsonl").open("ab", buffering=0) as memory:
+        memory.write(b'{"id": "A-1"}\n{"id": ')
+        assert installation.books().taken == [{"id": "A-1"}]
+        memory.write(b'"A-2"}\n')
+        assert installation.books().taken == [{"id": "A-1"}, {"id": "A-2"}]
 
 
 def test_good_evidence_is_accepted(good: Evidence) -> None:
