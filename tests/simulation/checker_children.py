@@ -112,7 +112,7 @@ def _authorizations(history: History, fold: Fold) -> Iterator[str]:
         if not seen.manual or _told_otherwise(seen) or any(map(_told_otherwise, children[key])):
             continue
         if seen.status == "authorized" and seen.gateway in in_the_dark:
-            continue  # without lookups nobody learns what became of it, or of its capture or void
+            continue  # without lookups its end, and that of its capture or void, stays unknown
         yield from _is_true(key, seen, key in held, holds.get(key), ended.get(key))
 
 

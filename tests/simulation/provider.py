@@ -238,7 +238,7 @@ class SimulatedProvider:
         )
 
     def _cancel(self, order: Order, fate: Fate) -> None:
-        """Release a hold that nobody has captured or voided, and sometimes say so."""
+        """Release a hold that is neither captured nor voided, and sometimes report it."""
         assert fate.hold is not None
         if self.holds.cancel(fate.hold) and self.chance.random() < TOLD:
             status = "cancelled" if fate.hold.code == AUTHORIZATION_CANCELLED else "expired"

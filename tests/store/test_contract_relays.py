@@ -75,7 +75,7 @@ def test_one_owner_leads_until_its_lease_expires(store: PaymentStore, pass_time:
 
 
 def test_a_leader_that_renews_keeps_its_token(store: PaymentStore, pass_time: PassTime) -> None:
-    """The lease counts from the renewal. It may be renewed late, as long as nobody else led meanwhile."""
+    """The lease counts from the renewal. It may be renewed late, as long as no other owner led meanwhile."""
     lead(store)
     pass_time(LEASE_S - 0.5)
     assert lead(store) == RelayLease(1, 0, 0)
