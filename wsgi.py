@@ -25,14 +25,15 @@ from config import gateways_file
 from config.log_writer import lost_lines
 from config.logging import InfoLines
 from config.redaction import hide
-from config.settings import CHECKOUT, Role, Settings, SettingsError, Withdrawals
+from config.settings import CHECKOUT, EventsMode, Role, Settings, SettingsError, Withdrawals
 from domain.money import MoneyError
 from gateways.registry import Gateways
 from gateways.settings import GatewaySettingsError
 from messaging import asyncapi, schemas
-from messaging.brokers import BROKERS, publisher_of
+from messaging.brokers import BROKERS, broker_of
 from messaging.cloud_events import CloudEvents
 from messaging.local import LocalQueue
+from messaging.port import Publisher
 from messaging.relay import RELAY_OF_EVENTS, Relay
 from messaging.relay_thread import RelayThread
 from server import garbage, gunicorn_options
@@ -56,6 +57,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
     listener = Listeners(LogListener(InfoLines("payments").write), MetricsListener(meters))
     runtime, backend = LiveRuntime(), backend_of(settings.database_url, root=CHECKOUT)
     store = ServiceStore(backend, clock=runtime.now, offload=offload())
+    publisher = _publisher(settings)
     queue, processing = LocalQueue(), settings.role not in {Role.API, Role.RELAY}
     actors = ActorProcess(runtime, gateways.with_settings, settings, listener, queue, processing=processing)
     api = create_app(
@@ -86,7 +88,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
             Step("queue", stop=queue.close),
             Step("actors", build, stop=actors.end),
             Step("work", actors.start, drain=actors.drain, stop=actors.stop),
-            *_relay_steps(settings, runtime, store),
+            *_relay_steps(settings, publisher, runtime, store),
             Step("sampler", sampler.sample),
             Step("unconfigured gateways", actors.report_unconfigured),
             Step("API keys", lambda: warn_without_keys(store.queries, needed=settings.auth_required)),
@@ -99,11 +101,24 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
     )
 
 
-def _relay_steps(settings: Settings, runtime: LiveRuntime, store: ServiceStore) -> Sequence[Step]:
-    """The relay, where there is a broker and the role publishes. It connects when it leads."""
-    if settings.broker_url is None or settings.role not in {Role.ALL, Role.RELAY}:
+def _publisher(settings: Settings) -> Publisher | None:
+    """The publisher, where there is a broker and the role publishes. Raises SettingsError."""
+    if settings.broker_url is None:
+        return None
+    try:
+        broker = broker_of(settings.broker_url)
+        publisher = broker.publisher(settings.broker_url, structured=settings.events_mode is EventsMode.STRUCTURED)
+    except ValueError as error:
+        raise SettingsError(f"PAYMENTS_BROKER_URL {error}") from None
+    return publisher if settings.role in {Role.ALL, Role.RELAY} else None
+
+
+def _relay_steps(
+    settings: Settings, publisher: Publisher | None, runtime: LiveRuntime, store: ServiceStore
+) -> Sequence[Step]:
+    """The relay, which connects when it leads."""
+    if publisher is None:
         return ()
-    publisher = publisher_of(settings.broker_url)
     threads: list[RelayThread] = []
 
     def start() -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "CHECKOUT",
     "Auth",
     "BindAddress",
+    "EventsMode",
     "LogFormat",
     "LogLevel",
     "Role",
@@ -52,6 +53,13 @@ class Role(StrEnum):
     API = "api"
     PROCESSOR = "processor"
     RELAY = "relay"
+
+
+class EventsMode(StrEnum):
+    """How CloudEvents are put on the broker: attributes as headers, or all of the event in the body."""
+
+    BINARY = "binary"
+    STRUCTURED = "structured"
 
 
 class Withdrawals(StrEnum):
@@ -103,7 +111,8 @@ class Settings:
     migration_database_url: str = field(default=_DEFAULT_DATABASE, repr=False)
     """The same database under the role that owns its tables."""
     broker_url: str | None = field(default=None, repr=False)
-    """The broker to which events are published; None: no broker."""
+    """The broker to which events are published; None: no broker. Its adapter checks the scheme."""
+    events_mode: EventsMode = EventsMode.BINARY
     public_url: str = f"http://{DEFAULT_BIND}"
     """The address under which clients reach the API, without a slash at its end: the schemas' ids begin with it."""
     role: Role = Role.ALL

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from config.values import SettingsError, url_refusal
 
 _DATABASE: Final = "sqlite:///path (from the checkout), sqlite:////path (absolute) or postgresql://user@host/database"
-_BROKER: Final = "empty (no broker) or amqp://user@host/vhost"
+_BROKER: Final = "empty (no broker) or an address such as amqp://user@host/vhost or kafka://host:port,host:port"
 _PUBLIC: Final = "an address such as https://payments.example.com, without user, '?' and '#'"
 _SQLITE: Final = "sqlite:///"
 
@@ -53,10 +53,13 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def broker_url(name: str, url: str) -> str | None:
-    """The broker's URL; None for an empty text. Raises SettingsError when it is not AMQP."""
+    """The broker's URL; None for an empty text. Raises SettingsError when it names no host.
+
+    The schemes are those of ``messaging.brokers``, which refuses others.
+    """
     if not url:
         return None
-    if not url.startswith(("amqp://", "amqps://")) or not _split(name, url, _BROKER).hostname:
+    if "://" not in url or not _split(name, url, _BROKER).hostname:
         raise url_refusal(name, _BROKER, url)
     return url
 

@@ -38,6 +38,11 @@ _PREFIX: Final = "payments."
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 
 
+def publisher(url: str, *, structured: bool) -> RabbitmqPublisher:
+    """See ``messaging.brokers.BrokerModule``."""
+    return RabbitmqPublisher(url, structured=structured)
+
+
 class Address(NamedTuple):
     """Where the broker is. ``password`` is never shown."""
 
@@ -74,11 +79,13 @@ class RabbitmqPublisher:
         self,
         url: str,
         *,
+        structured: bool = False,
         exchange: str = EXCHANGE,
         monotonic: Callable[[], float] = time.monotonic,
         confirm_s: float = CONFIRM_S,
     ) -> None:
         self._address = Address.of(url)
+        self._structured = structured
         self._exchange, self._monotonic, self._confirm_s = exchange, monotonic, confirm_s
         self._link: _Link | None = None
         self.unroutable = 0

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Auth, LogFormat, LogLevel, Role, Settings, SettingsError, Withdrawals, variable_names
+from config.settings import (
+    Auth,
+    EventsMode,
+    LogFormat,
+    LogLevel,
+    Role,
+    Settings,
+    SettingsError,
+    Withdrawals,
+    variable_names,
+)
 from config.values import BindAddress
 
 CHECKOUT = Path("/srv/payments")
@@ -32,6 +42,7 @@ def test_defaults() -> None:
         database_url="sqlite:////srv/payments/var/payments.db",
         migration_database_url="sqlite:////srv/payments/var/payments.db",
         broker_url=None,
+        events_mode=EventsMode.BINARY,
         public_url="http://127.0.0.1:8080",
         role=Role.ALL,
         gateways_file=CHECKOUT / "config/gateways.toml",
@@ -71,6 +82,8 @@ def test_empty_variables_count_as_not_set() -> None:
         ("PAYMENTS_ROLE", "api", "role", Role.API),
         ("PAYMENTS_BROKER_URL", "amqp://me@mq/pay", "broker_url", "amqp://me@mq/pay"),
         ("PAYMENTS_BROKER_URL", "amqps://mq", "broker_url", "amqps://mq"),
+        ("PAYMENTS_BROKER_URL", "kafka://one:9092,two:9092", "broker_url", "kafka://one:9092,two:9092"),
+        ("PAYMENTS_EVENTS_MODE", "structured", "events_mode", EventsMode.STRUCTURED),
         ("PAYMENTS_BROKER_URL", "", "broker_url", None),
         ("PAYMENTS_GATEWAYS_FILE", "here.toml", "gateways_file", CHECKOUT / "here.toml"),
         ("PAYMENTS_GATEWAYS_FILE", "/etc/gateways.toml", "gateways_file", Path("/etc/gateways.toml")),
@@ -129,11 +142,18 @@ def test_bad_values(name: str, text: str, accepted: str) -> None:
     assert repr(text) in message
 
 
+@pytest.mark.parametrize("name", ["PAYMENTS_DATABASE_URL", "PAYMENTS_MIGRATION_DATABASE_URL"])
+def test_a_database_of_another_kind(name: str) -> None:
+    """It is refused with its scheme only."""
+    message = refusal_of(**{name: "mysql://me:hunter2@host/db"})
+    assert message.startswith(f"{name} must be ")
+    assert "hunter2" not in message
+
+
 @pytest.mark.parametrize("name", ["PAYMENTS_DATABASE_URL", "PAYMENTS_MIGRATION_DATABASE_URL", "PAYMENTS_BROKER_URL"])
 @pytest.mark.parametrize(
     "url",
     [
-        "mysql://me:hunter2@host/db",
         "postgresql:/me:hunter2@host/db",
         "postgresql://me:hunter2@host:port/db",
         "postgresql://me:hunter2@[host/db",

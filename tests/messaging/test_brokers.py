@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from messaging.brokers import BROKERS, publisher_of
+from messaging.brokers import BROKERS, broker_of
 from messaging.rabbitmq import RabbitmqPublisher
 
 
 @pytest.mark.parametrize("url", ["amqp://me:hunter2@absent/vhost", "amqps://me:hunter2@absent/vhost"])
 def test_a_url_of_rabbitmq(url: str) -> None:
     """Nothing is opened before the first use."""
-    assert isinstance(publisher_of(url), RabbitmqPublisher)
+    assert isinstance(broker_of(url).publisher(url, structured=False), RabbitmqPublisher)
 
 
 @pytest.mark.parametrize("url", ["", "http://me:hunter2@mq", "amqp:me:hunter2@mq"])
 def test_a_url_of_no_broker(url: str) -> None:
     """It is refused without showing it."""
     with pytest.raises(ValueError, match="must begin with one of") as refusal:
-        publisher_of(url)
+        broker_of(url)
     assert "hunter2" not in str(refusal.value)
     assert all(scheme in str(refusal.value) for scheme in BROKERS)

@@ -50,3 +50,16 @@ def test_the_queue_is_closed_when_no_actor_can_use_it(tmp_path: Path) -> None:
         "LocalQueue close",
         "ServiceStore close",
     ]
+
+
+def test_a_broker_of_another_kind_is_refused_with_one_line(tmp_path: Path) -> None:
+    """The line names the variable and the schemes of all brokers, and shows nothing of the URL."""
+    url = "mysql://me:hunter2@host/db"
+    environ = {**os.environ, "PAYMENTS_DATABASE_URL": f"sqlite:///{tmp_path}/payments.db", "PAYMENTS_BROKER_URL": url}
+    done = subprocess.run(
+        [sys.executable, "-c", "import wsgi"], cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("PAYMENTS_BROKER_URL must begin with one of amqp://, amqps://")
+    assert "hunter2" not in line
