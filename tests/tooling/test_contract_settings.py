@@ -13,6 +13,7 @@ CONTRACT = {
     "PAYMENTS_DATABASE_URL": "sqlite:///var/payments.db",
     "PAYMENTS_MIGRATION_DATABASE_URL": "sqlite:///var/payments.db",
     "PAYMENTS_BROKER_URL": "",
+    "PAYMENTS_EVENTS_MODE": "binary",
     "PAYMENTS_PUBLIC_URL": "http://127.0.0.1:8080",
     "PAYMENTS_ROLE": "all",
     "PAYMENTS_GATEWAYS_FILE": "config/gateways.toml",
