@@ -140,6 +140,12 @@ def test_an_incompatible_change_of_a_released_schema_is_found(checkout: Path) ->
     assert release(checkout, present) == expected
 
 
+def test_the_released_schemas_are_on_record() -> None:
+    """A change that breaks consumers of the changelog's last version is found in the record of this checkout."""
+    present = {**generated(), "DepositFailed": changed(INCOMPATIBLE["a member less"])}
+    assert problems(CHECKOUT, present) == ["DepositFailed: /event/data has no member message any more"]
+
+
 def test_a_new_event_type_is_compatible(checkout: Path) -> None:
     """Consumers skip types that they do not know."""
     present = {**generated(), "DepositBlessed": generated()["DepositFailed"]}
