@@ -5,57 +5,22 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 import amqp
 import pytest
 
 from messaging.port import Publisher
 from messaging.rabbitmq import Address, RabbitmqPublisher
+from tests.messaging.broker import FULL, Broker, Delivery
 from tests.messaging.cutting_proxy import CuttingProxy
 from tests.messaging.memory import MemoryBroker, MemoryPublisher
 
-FULL: Final = "full"
-"""The merchant whose messages the broker refuses while it is full."""
+__all__ = ["BROKERS", "FULL", "RABBITMQ_URL", "Broker", "Delivery", "InMemory", "RabbitMQ"]
+
 RABBITMQ_URL: Final = os.environ.get("PAYMENTS_TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
-
-
-class Delivery(NamedTuple):
-    """A message as a consumer gets it."""
-
-    event_id: str
-    attributes: Mapping[str, str]
-    data: bytes
-
-
-class Broker(Protocol):
-    """A broker with one consumer of everything."""
-
-    def publisher(self) -> Publisher:
-        """Make one more publisher."""
-
-    def received(self) -> list[Delivery]:
-        """Return everything that arrived since the last call, in order."""
-
-    def fill(self) -> None:
-        """Refuse messages of the merchant FULL from now on."""
-
-    def empty(self) -> None:
-        """Accept them again."""
-
-    def go_away(self) -> None:
-        """Answer nothing, and close all connections."""
-
-    def come_back(self) -> None:
-        """Answer again."""
-
-    def lose_next_confirm(self) -> None:
-        """Receive the next message and lose the connection before its confirm."""
-
-    def close(self) -> None:
-        """Clean up."""
 
 
 class InMemory:

@@ -30,6 +30,9 @@ EXAMPLES: Final = frozenset(
         "gateways/gateway_c.py",  # the example of docs/adding-a-gateway.md
         "gateways/simulator/gateway_c.py",
         "migrations/NNNN_title.sql",  # placeholders in names
+        "messaging/redis_streams.py",  # the example of docs/adding-a-broker.md
+        "tests/messaging/redis_server.py",
+        "messaging.redis_streams",
         "store/scratch/backend.py",  # the example of docs/adding-a-store.md
         "actors/operations/add_note.py",  # the example in tests/actors/operations/test_new_operation.py
         "page.md",  # an argument of a command
