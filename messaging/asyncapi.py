@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document: where events are published, and what each message holds."""
+"""The AsyncAPI 3.0 document: where events and hints about work are published, and what each message holds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from domain.events import EVENT_TYPES
+from messaging import asyncapi_work as work
 from messaging.cloud_events import (
     CONTENT_TYPE,
     KAFKA_PREFIX,
@@ -125,22 +126,31 @@ def channels(schemes: Collection[str]) -> Sequence[Channel]:
 
 def document(public_url: str, channels: Sequence[Channel] = CHANNELS) -> bytes:
     """The document as JSON; the schemas that it names are below ``public_url``."""
+    of_work = work.work_channels([it.name for it in channels])
     return orjson.dumps(
         {
             "asyncapi": "3.0.0",
             "info": {"title": "Payment gateway service", "version": "1", "description": _DESCRIPTION},
             "defaultContentType": CONTENT_TYPE,
             "servers": {it.name: _server(it) for it in channels},
-            "channels": {it.name: _channel(it) for it in channels},
-            "operations": {f"publish.{it.name}": _operation(it) for it in channels},
+            "channels": {
+                **{it.name: _channel(it) for it in channels},
+                **{one.name: work.channel_object(one) for one in of_work},
+            },
+            "operations": {
+                **{f"publish.{it.name}": _operation(it) for it in channels},
+                **{name: operation for one in of_work for name, operation in work.operations(one).items()},
+            },
             "components": {
                 "schemas": {
                     **{name: data_schema(name) for name in EVENT_TYPES},
                     **{f"{it.name}.headers": headers_schema(it) for it in channels},
                     "CloudEvent": _envelope(),
+                    work.MESSAGE: work.HINT,
                 },
                 "messages": {
-                    f"{it.name}.{key}": message for it in channels for key, message in _messages(it, public_url)
+                    work.MESSAGE: work.message_object(),
+                    **{f"{it.name}.{key}": message for it in channels for key, message in _messages(it, public_url)},
                 },
             },
         }

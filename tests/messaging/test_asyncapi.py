@@ -14,8 +14,9 @@ from jsonschema_rs import Draft202012Validator
 
 from domain.events import EVENT_TYPES
 from messaging.asyncapi import ATTRIBUTES, CHANNELS, OPTIONAL, Channel, document, headers_schema
+from messaging.asyncapi_work import HINT, WORK_CHANNELS, operations
 from messaging.cloud_events import CONTENT_TYPE, CloudEvents, headers, structured
-from messaging.port import Message
+from messaging.port import Message, WorkHint
 from messaging.schemas import data_schema
 from tests.messaging.recorded import recorded
 from tests.tooling.checkout import CHECKOUT, PATIENCE_S
@@ -63,7 +64,7 @@ def test_the_parser_accepts_the_document() -> None:
     """``@asyncapi/parser`` finds neither errors nor warnings, and all channels."""
     said = parsed(document(URL))
     assert serious(said) == []
-    assert said["channels"] == [channel.name for channel in CHANNELS]
+    assert said["channels"] == [*(it.name for it in CHANNELS), *(it.name for it in WORK_CHANNELS)]
 
 
 def test_the_parser_refuses_another_document(made: dict[str, Any]) -> None:
@@ -83,6 +84,41 @@ def test_the_channels(made: dict[str, Any]) -> None:
     assert kafka["bindings"]["kafka"]["partitions"] == 12
 
 
+def test_the_channels_of_work(made: dict[str, Any]) -> None:
+    """The names and properties of the exchange, the queues and the topic, and who sends and receives."""
+    exchange, queue = made["channels"]["rabbitmq.work"], made["channels"]["rabbitmq.work.queue"]
+    durable = {"name": "payments.work", "type": "direct", "durable": True, "autoDelete": False}
+    assert exchange["bindings"]["amqp"]["exchange"] == durable
+    assert exchange["address"] == "{gateway}"
+    assert queue["address"] == queue["bindings"]["amqp"]["queue"]["name"] == "payments.work.{gateway}"
+    kafka = made["channels"]["kafka.work"]
+    assert kafka["address"] == kafka["bindings"]["kafka"]["topic"] == "payments.work.v1"
+    assert made["operations"]["serve.kafka.work"]["bindings"]["kafka"]["groupId"]["const"] == "payments-processor"
+    assert made["operations"]["announce.rabbitmq.work"]["bindings"]["amqp"]["expiration"] == 60_000
+    actions = {name: made["operations"][name]["action"] for channel in WORK_CHANNELS for name in operations(channel)}
+    assert actions == {
+        "announce.rabbitmq.work": "send",
+        "serve.rabbitmq.work.queue": "receive",
+        "announce.kafka.work": "send",
+        "serve.kafka.work": "receive",
+    }
+
+
+@pytest.mark.parametrize("transaction_id", ["t-1", None])
+def test_a_hint_is_the_message_of_work(made: dict[str, Any], transaction_id: str | None) -> None:
+    """The schema has exactly the members of a hint."""
+    hint = WorkHint("w-1", transaction_id, "gatewayA")._asdict()
+    closed = Draft202012Validator({**HINT, "additionalProperties": False})
+    assert [error.message for error in closed.iter_errors(hint)] == []
+    assert not closed.is_valid({**hint, "gateway": None})
+    assert HINT["required"] == [*WorkHint._fields]
+    for channel in WORK_CHANNELS:
+        assert made["channels"][channel.name]["messages"] == {
+            "WorkHint": {"$ref": "#/components/messages/WorkHint"},
+        }
+    assert made["components"]["messages"]["WorkHint"]["payload"] == {"$ref": "#/components/schemas/WorkHint"}
+
+
 def test_every_event_type_is_in_every_channel(made: dict[str, Any]) -> None:
     """In binary and in structured mode, with the schema that the API serves."""
     expected = {*EVENT_TYPES, *(f"{name}.structured" for name in EVENT_TYPES)}
@@ -99,7 +135,8 @@ def test_every_event_type_is_in_every_channel(made: dict[str, Any]) -> None:
 def test_a_channel_may_be_left_out() -> None:
     """The document describes exactly the channels that it is made of."""
     only = orjson.loads(document(URL, CHANNELS[:1]))
-    assert only["channels"].keys() == only["servers"].keys() == {"rabbitmq"}
+    assert only["servers"].keys() == {"rabbitmq"}
+    assert only["channels"].keys() == {"rabbitmq", "rabbitmq.work", "rabbitmq.work.queue"}
     assert b"kafka" not in document(URL, CHANNELS[:1])
 
 
