@@ -1,55 +1,26 @@
-"""docs/events.md is correct: its example validates, its names exist, and its consumer books each event once."""
+"""docs/events.md is correct: its example validates, its names exist, and its consumers book each event once."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any, Final
 
 import orjson
 import pytest
 
 from domain.events import EVENT_TYPES
-from domain.money import Money, minor_to_text
+from domain.money import Money
 from messaging.asyncapi import ATTRIBUTES
 from messaging.cloud_events import CloudEvents
 from messaging.message import Message
 from store.backend import PaymentStore
-from store.port import StreamKey
+from tests.messaging.consuming import PAGE, Consumer, balances
 from tests.messaging.recorded import recorded
 from tests.messaging.validation import closed_validator
-from tests.tooling.checkout import CHECKOUT
 
-PAGE: Final = (CHECKOUT / "docs/events.md").read_text("utf-8")
-(CODE,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 (EXAMPLE,) = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-MAIN: Final = StreamKey("main", "customer-1")
-
-
-class Consumer:
-    """The consumer of the page, on a database of its own."""
-
-    def __init__(self) -> None:
-        names: dict[str, Any] = {}
-        exec(compile(CODE, "docs/events.md", "exec"), names)  # noqa: S102  # the page is part of the checkout
-        self._handle: Callable[[sqlite3.Connection, Any, Any], None] = names["handle"]
-        self.db = sqlite3.connect(":memory:")
-        for statement in re.findall(r"`(CREATE TABLE [^`]*)`", PAGE):
-            self.db.execute(statement)
-
-    def receive(self, message: Message) -> None:
-        """Process a delivery."""
-        self._handle(self.db, message.attributes, orjson.loads(message.data))
-
-    def totals(self) -> dict[tuple[str, str], Decimal]:
-        """The booked amounts by customer and currency."""
-        sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-        for customer, amount, currency in self.db.execute("SELECT customer, amount, currency FROM ledger"):
-            sums[customer, currency] += Decimal(amount)
-        return dict(sums)
 
 
 @pytest.fixture
@@ -73,24 +44,11 @@ def messages(store: PaymentStore) -> Sequence[Message]:
     return CloudEvents(store, "").messages(store.all_events(None, after=0, limit=1000), 0)
 
 
-def balances(store: PaymentStore, *streams: StreamKey) -> dict[tuple[str, str], Decimal]:
-    """The balances of customers, which the bookings must add up to."""
-    found = {}
-    for stream in streams:
-        view = store.customer(stream)
-        assert view is not None
-        for currency, balance in view.balances:
-            found[f"{stream.name}/{stream.id}", currency] = Decimal(
-                minor_to_text(balance.available + balance.reserved, currency)
-            )
-    return found
-
-
 def test_the_bookings_are_the_balances(store: PaymentStore, messages: Sequence[Message], consumer: Consumer) -> None:
     """Deposits, captures in part, voids, refunds, failures and adjustments add up to what the service holds."""
     for message in messages:
         consumer.receive(message)
-    expected = balances(store, MAIN, StreamKey("shop", "b:2"))
+    expected = balances(store)
     assert consumer.totals() == expected
     assert expected["main/customer-1", "USD"] == Decimal(Money(10_000 - 4_000 + 7_000 - 5, "USD").text)
 
@@ -102,7 +60,7 @@ def test_repeated_deliveries_book_once(store: PaymentStore, messages: Sequence[M
             consumer.receive(message)
     for message in messages:
         consumer.receive(message)
-    assert consumer.totals() == balances(store, MAIN, StreamKey("shop", "b:2"))
+    assert consumer.totals() == balances(store)
 
 
 def test_a_failed_booking_is_repeated(messages: Sequence[Message], consumer: Consumer) -> None:

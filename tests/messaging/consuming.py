@@ -1,0 +1,92 @@
+"""The consumers of docs/events.md, and what their bookings must add up to."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+import pytest
+
+from domain.money import minor_to_text
+from messaging.message import Message
+from store.backend import PaymentStore
+from store.port import StreamKey
+from tests.tooling.checkout import CHECKOUT
+
+PAGE: Final = (CHECKOUT / "docs/events.md").read_text("utf-8")
+CODE: Final = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+CUSTOMERS: Final = (StreamKey("main", "customer-1"), StreamKey("shop", "b:2"))
+"""The customers of ``tests.messaging.recorded``."""
+
+
+class Consumer:
+    """The consumer of the page, on a database of its own."""
+
+    def __init__(self) -> None:
+        names: dict[str, Any] = {}
+        exec(compile("\n".join(CODE), "docs/events.md", "exec"), names)  # noqa: S102  # part of the checkout
+        self.names = names
+        """What the code of the page defines."""
+        self._handle: Callable[[sqlite3.Connection, Any, Any], None] = names["handle"]
+        self.db = sqlite3.connect(":memory:")
+        for statement in re.findall(r"`(CREATE TABLE [^`]*)`", PAGE):
+            self.db.execute(statement)
+
+    def receive(self, message: Message) -> None:
+        """Process a delivery."""
+        self._handle(self.db, message.attributes, orjson.loads(message.data))
+
+    def totals(self) -> dict[tuple[str, str], Decimal]:
+        """The booked amounts by customer and currency."""
+        sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        for customer, amount, currency in self.db.execute("SELECT customer, amount, currency FROM ledger"):
+            sums[customer, currency] += Decimal(amount)
+        return dict(sums)
+
+
+def balances(store: PaymentStore) -> dict[tuple[str, str], Decimal]:
+    """The balances of the customers, which the bookings must add up to."""
+    found = {}
+    for stream in CUSTOMERS:
+        view = store.customer(stream)
+        assert view is not None
+        for currency, balance in view.balances:
+            total = minor_to_text(balance.available + balance.reserved, currency)
+            found[f"{stream.name}/{stream.id}", currency] = Decimal(total)
+    return found
+
+
+class FaultError(Exception):
+    """The consumer stops at this point."""
+
+
+class Faulty:
+    """A ``handle`` that stops before every third booking, and between every third booking and its acknowledgement."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._handle = consumer.names["handle"]
+        self._calls = 0
+        self.booked: list[str] = []
+        """The ids of the events that were handled, repetitions included."""
+        consumer.names["handle"] = self
+
+    def __call__(self, db: sqlite3.Connection, attributes: Any, data: Any) -> None:
+        """Handle one event."""
+        self._calls += 1
+        if self._calls % 3 == 1:
+            raise FaultError
+        self._handle(db, attributes, data)
+        self.booked.append(attributes["id"])
+        if self._calls % 3 == 2:
+            raise FaultError
+
+    def run(self, consume: Callable[[], None], messages: Sequence[Message]) -> None:
+        """Consume, again after each fault, until all ``messages`` were handled."""
+        while {*self.booked} != {message.event_id for message in messages}:
+            with pytest.raises(FaultError):
+                consume()
