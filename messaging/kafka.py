@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -213,7 +214,8 @@ class _Link:
 
     def _end(self) -> None:
         self._producer.purge()
-        self._producer.close()
+        with suppress(KafkaException):  # the messages that were purged are a fatal error to the producer
+            self._producer.close()
 
 
 def _note(results: dict[int, KafkaError | None], place: int, error: KafkaError | None, _message: object) -> None:

@@ -42,8 +42,19 @@ def outside_hub(job: Callable[[], T]) -> T:
     """Run ``job``, which blocks in C. Under gevent it runs on a native thread, so that other greenlets go on."""
     if not monkey.is_module_patched("threading"):
         return job()
-    result: T = gevent.get_hub().threadpool.apply(job)
-    return result
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:  # raises nothing: the pool would print it
+        try:
+            results.append(job())
+        except BaseException as error:  # noqa: BLE001  # raised again below
+            failures.append(error)
+
+    gevent.get_hub().threadpool.apply(run)
+    for failure in failures:
+        raise failure
+    return results[0]
 
 
 class Reports:
@@ -88,7 +99,8 @@ class Reports:
         """The error for a broker that does not answer, with the newest reason that librdkafka gave."""
         self.write()
         reasons = [str(error.str() if isinstance(error, KafkaError) else error or ""), self._problem]
-        return BrokerUnavailableError(f"Kafka: {self._address.hide(': '.join(filter(None, reasons)))}")
+        text = ": ".join(filter(None, reasons)) or "no broker can be reached"
+        return BrokerUnavailableError(f"Kafka: {self._address.hide(text)}")
 
     def end(self, error: KafkaError) -> None:
         """Note the fatal error of the client."""
