@@ -15,7 +15,8 @@ import pytest
 from messaging.cloud_events import KAFKA_PREFIX
 from messaging.kafka import KafkaPublisher
 from messaging.port import Publisher
-from messaging.rabbitmq import Address, RabbitmqPublisher
+from messaging.rabbitmq import RabbitmqPublisher
+from messaging.rabbitmq_link import Address
 from tests.messaging.cutting_proxy import CuttingProxy
 from tests.messaging.kafka_refusals import RefusingProxy
 from tests.messaging.kafka_server import KafkaServer, Reader, binary, create_topic, headers_of
