@@ -17,7 +17,7 @@ class CuttingProxy:
     """
 
     def __init__(self, server: tuple[str, int], tls: ssl.SSLContext | None = None) -> None:
-        self._server, self._tls = server, tls
+        self.server, self._tls = server, tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: Final[int] = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
@@ -66,7 +66,7 @@ class CuttingProxy:
                     except OSError:  # the client refuses the certificate
                         client.close()
                         continue
-                server = socket.create_connection(self._server)
+                server = socket.create_connection(self.server)
                 self._sockets += [client, server]
                 self._accepted += 1
                 for pair in ((client, server, 0), (server, client, self._accepted)):

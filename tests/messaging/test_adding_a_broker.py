@@ -27,7 +27,8 @@ from tests.tooling.checkout import CHECKOUT
 PAGE: Final = (CHECKOUT / "docs/adding-a-broker.md").read_text("utf-8")
 ADAPTER: Final = "messaging/redis_streams.py"
 SERVER: Final = "tests/messaging/redis_server.py"
-SUITES: Final = ("tests/messaging/test_contract_publisher.py", "tests/messaging/test_contract_queue.py")
+SUITES: Final = sorted(CHECKOUT.glob("tests/messaging/test_contract_*.py"))
+COMMAND: Final = ("pytest", "tests/messaging", "-k", "contract and redis")
 URL: Final = os.environ.get("PAYMENTS_TEST_REDIS_URL", "redis://127.0.0.1:6379")
 IMPORT: Final = "from tests.messaging.redis_server import RedisServer"
 
@@ -46,9 +47,9 @@ def test_the_page_has_exactly_the_steps_of_these_tests() -> None:
         ("", "BROKERS", "messaging/brokers.py"),
         (SERVER, "", ""),
     ]
-    assert PAGE.endswith(f"\n```\npytest {' '.join(SUITES)} -k redis\n```\n")
+    assert PAGE.endswith(f'\n```\n{" ".join(COMMAND[:3])} "{COMMAND[3]}"\n```\n')
     assert PAGE.count("```") == 2 * 4
-    for table, file in (("BROKERS", "brokers.py"), ("NETWORKS", "conftest.py")):
+    for table, file in (("BROKERS", "brokers.py"), ("BROKER_NETWORKS", "conftest.py")):
         assert f"`{table}` of `tests/messaging/{file}`" in PAGE
 
 
@@ -77,7 +78,7 @@ def extended_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, table, entry in (
         ("messaging/brokers.py", "BROKERS", block("In `BROKERS`").strip().rstrip(",")),
         ("tests/messaging/brokers.py", "BROKERS", '"redis": RedisServer'),
-        ("tests/messaging/conftest.py", "NETWORKS", '"redis": RedisServer'),
+        ("tests/messaging/conftest.py", "BROKER_NETWORKS", '"redis": RedisServer'),
     ):
         text = entered((copy / name).read_text("utf-8"), table, entry)
         if name.startswith("tests"):
@@ -96,6 +97,7 @@ def run(checkout: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_new_broker_passes_the_contract_suites(extended_checkout: Path) -> None:
     """The command of the page runs both suites on the new adapter. Every case passes, and none is skipped."""
     server = urlsplit(URL)
@@ -103,10 +105,10 @@ def test_the_new_broker_passes_the_contract_suites(extended_checkout: Path) -> N
         socket.create_connection((server.hostname or "localhost", server.port or 6379), 5).close()
     except OSError as error:
         pytest.skip(f"no Redis at {URL}: {error}")
-    output = run(extended_checkout, "pytest", *SUITES, "-k", "redis", "-q", "-p", "no:cacheprovider")
+    output = run(extended_checkout, *COMMAND, "-q", "-p", "no:cacheprovider")
     found = re.search(r"^(\d+) passed, \d+ deselected", output, re.MULTILINE)
     assert found is not None, output
-    assert int(found[1]) == sum((CHECKOUT / suite).read_text("utf-8").count("\ndef test_") for suite in SUITES)
+    assert int(found[1]) == sum(suite.read_text("utf-8").count("\ndef test_") for suite in SUITES)
     assert "skipped" not in output
 
 

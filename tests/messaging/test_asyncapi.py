@@ -14,9 +14,10 @@ from jsonschema_rs import Draft202012Validator
 
 from domain.events import EVENT_TYPES
 from messaging.asyncapi import ATTRIBUTES, CHANNELS, OPTIONAL, Channel, document, headers_schema
-from messaging.asyncapi_work import HINT, WORK_CHANNELS, operations
+from messaging.asyncapi_work import EXCHANGE, EXPIRY_MS, HINT, WORK_CHANNELS, operations
 from messaging.cloud_events import CONTENT_TYPE, CloudEvents, headers, structured
 from messaging.port import Message, WorkHint
+from messaging.rabbitmq_topology import HINT_TTL_MS, Names
 from messaging.schemas import data_schema
 from tests.messaging.recorded import recorded
 from tests.tooling.checkout import CHECKOUT, PATIENCE_S
@@ -95,6 +96,8 @@ def test_the_channels_of_work(made: dict[str, Any]) -> None:
     assert kafka["address"] == kafka["bindings"]["kafka"]["topic"] == "payments.work.v1"
     assert made["operations"]["serve.kafka.work"]["bindings"]["kafka"]["groupId"]["const"] == "payments-processor"
     assert made["operations"]["announce.rabbitmq.work"]["bindings"]["amqp"]["expiration"] == 60_000
+    names = Names()
+    assert (EXCHANGE, f"{EXCHANGE}.", EXPIRY_MS) == (names.exchange, names.queue_prefix, HINT_TTL_MS)
     actions = {name: made["operations"][name]["action"] for channel in WORK_CHANNELS for name in operations(channel)}
     assert actions == {
         "announce.rabbitmq.work": "send",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import amqp
 import pytest
@@ -13,7 +13,8 @@ import pytest
 from messaging.cloud_events import CONTENT_TYPE, STRUCTURED_CONTENT_TYPE, CloudEvents, structured
 from messaging.message import Message
 from messaging.port import Published
-from messaging.rabbitmq import Address, RabbitmqPublisher
+from messaging.rabbitmq import RabbitmqPublisher
+from messaging.rabbitmq_link import Address
 from store.backend import PaymentStore
 from tests.messaging.brokers import RABBITMQ_URL
 from tests.messaging.consuming import Consumer, Faulty, balances
@@ -111,14 +112,28 @@ def test_a_consumer_of_rabbitmq(
     store: PaymentStore, messages: Sequence[Message], consumer: Consumer, exchange: Exchange, *, is_structured: bool
 ) -> None:
     """It stops before bookings and before acknowledgements. All events are booked once, and in their order."""
-    consume, faulty = consumer.names["consume_from_rabbitmq"], Faulty(consumer)
+    consume, faulty, types = consumer.names["consume_from_rabbitmq"], Faulty(consumer), content_types(consumer)
     with ThreadPoolExecutor() as beside:
         published = beside.submit(exchange.publish, messages, is_structured=is_structured)
         faulty.run(lambda: consume(consumer.db, **exchange.arguments), messages)
         published.result()
     assert consumer.totals() == balances(store)
     in_order(faulty, messages)
+    assert types == {STRUCTURED_CONTENT_TYPE if is_structured else CONTENT_TYPE}
     assert exchange.left() <= 1
+
+
+def content_types(consumer: Consumer) -> set[str]:
+    """The content types of the messages that the consumer is going to read."""
+    types: set[str] = set()
+    read = consumer.names["cloud_event"]
+
+    def note(content_type: str, *rest: Any) -> Any:
+        types.add(content_type)
+        return read(content_type, *rest)
+
+    consumer.names["cloud_event"] = note
+    return types
 
 
 def in_order(faulty: Faulty, messages: Sequence[Message]) -> None:
