@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from typing import Final
 
 import amqp
@@ -78,14 +79,12 @@ class RabbitmqNetwork:
 
     def close(self) -> None:
         """See Network."""
-        gateways = {
-            gateway for queue in self._queues for gateway in (*queue._consuming._handlers, *queue._announcing._declared)
-        }
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(RabbitmqQueue.close, self._queues))
         self.proxy.close()
+        known = [(*queue._consuming._handlers, *queue._announcing._declare_at) for queue in self._queues]
         with suppress(amqp.AMQPError, OSError):
-            for gateway in gateways:
+            for gateway in {*chain(*known)}:
                 self.channel.queue_delete(self.names.queue(gateway))
             self.channel.exchange_delete(self.names.exchange)
         self.connection.close()
