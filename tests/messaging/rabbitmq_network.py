@@ -13,7 +13,8 @@ from typing import Final
 import amqp
 import pytest
 
-from messaging.rabbitmq_link import Address
+from messaging.rabbitmq_announcing import BUFFER_MAX
+from messaging.rabbitmq_link import CONFIRM_S, Address
 from messaging.rabbitmq_queue import RabbitmqQueue
 from messaging.rabbitmq_topology import Names
 from tests.messaging.brokers import RABBITMQ_URL
@@ -52,9 +53,9 @@ class RabbitmqNetwork:
         address = self._address
         return f"amqp://{address.user}:{address.password}@127.0.0.1:{self.proxy.port}{address.virtual_host}"
 
-    def queue(self) -> RabbitmqQueue:
+    def queue(self, *, buffer_max: int = BUFFER_MAX, confirm_s: float = CONFIRM_S) -> RabbitmqQueue:
         """See Network."""
-        self._queues.append(RabbitmqQueue(self.url, names=self.names))
+        self._queues.append(RabbitmqQueue(self.url, names=self.names, buffer_max=buffer_max, confirm_s=confirm_s))
         return self._queues[-1]
 
     def settle(self, condition: Callable[[], bool]) -> None:

@@ -272,7 +272,7 @@ def test_a_queue_that_cannot_be_consumed(
 def test_a_full_buffer_loses_the_oldest_hints(network: RabbitmqNetwork) -> None:
     """So memory has a bound while the broker does not answer. After a failed connect nothing old is kept."""
     network.proxy.go_away()
-    queue = RabbitmqQueue(network.url, names=network.names, buffer_max=3)
+    queue = network.queue(buffer_max=3)
     for _ in range(100):
         queue.announce(A1)
         assert len(queue._announcing._buffer) <= 3
@@ -284,7 +284,7 @@ def test_a_full_buffer_loses_the_oldest_hints(network: RabbitmqNetwork) -> None:
 
 def test_hints_that_are_not_confirmed_are_lost(network: RabbitmqNetwork) -> None:
     """After a time limit the connection is replaced; later hints are confirmed."""
-    queue = RabbitmqQueue(network.url, names=network.names, confirm_s=0.2)
+    queue = network.queue(confirm_s=0.2)
     queue.announce(A1)
     counted(lambda: queue.announced == 1)
     network.proxy.hold_answers()
@@ -292,8 +292,6 @@ def test_hints_that_are_not_confirmed_are_lost(network: RabbitmqNetwork) -> None
     counted(lambda: queue.lost == 1)
     queue.announce(A1)
     counted(lambda: queue.announced == 2)
-    queue.close()
-    network.queue().announce(A1)
 
 
 def test_idle_connections_send_heartbeats(network: RabbitmqNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
