@@ -13,11 +13,11 @@ import amqp
 from messaging import hints
 from messaging.port import WorkHint
 from messaging.rabbitmq_link import PERSISTENT, Address, Confirms, Link, Outgoing
-from messaging.rabbitmq_thread import LinkThread
+from messaging.rabbitmq_thread import YIELD_S, LinkThread
 from messaging.rabbitmq_topology import DELETED_S, HINT_TTL_MS, Names, Topology
 
 BUFFER_MAX: Final = 10_000
-BATCH_MAX: Final = 200
+BATCH_MAX: Final = 50
 
 _IDLE_S: Final = 1.0
 """How often an idle connection is looked at: a lost one is replaced before the next hint needs it."""
@@ -86,6 +86,7 @@ class Announcing:
                 with self._lock:
                     self.announced += len(batch) - unconfirmed
                     self.lost += unconfirmed
+            time.sleep(YIELD_S)
 
     def _declare(self, channel: amqp.Channel, gateways: set[str]) -> None:
         now = time.monotonic()

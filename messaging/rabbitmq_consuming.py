@@ -14,7 +14,7 @@ import amqp
 from messaging import hints
 from messaging.port import HintHandler
 from messaging.rabbitmq_link import Address, Link
-from messaging.rabbitmq_thread import LinkThread
+from messaging.rabbitmq_thread import YIELD_S, LinkThread
 from messaging.rabbitmq_topology import DELETED_S, REFUSED_S, Names, Topology, refusal_of
 
 logger: Final = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ PREFETCH: Final = 100
 _IDLE_S: Final = 0.25
 """How often an idle thread looks for new subscriptions and for the end."""
 _GLANCE_S: Final = 0.001
-_YIELD_EVERY: Final = 20
+_YIELD_EVERY: Final = 50
 """Hints after which other threads run."""
 
 
@@ -83,7 +83,7 @@ class Consuming:
                 since_yield += 1
             if since_yield >= _YIELD_EVERY:
                 since_yield = 0
-                time.sleep(0)
+                time.sleep(YIELD_S)
 
     def _consume_missing(self, link: Link, channel: amqp.Channel) -> bool:
         """Consume one more queue; returns False when none is missing. Deliveries of the others go on in between."""
