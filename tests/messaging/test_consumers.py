@@ -11,6 +11,7 @@ import amqp
 import pytest
 
 from messaging.cloud_events import CONTENT_TYPE, STRUCTURED_CONTENT_TYPE, CloudEvents, structured
+from messaging.kafka import KafkaPublisher
 from messaging.message import Message
 from messaging.port import Published
 from messaging.rabbitmq import RabbitmqPublisher
@@ -18,6 +19,7 @@ from messaging.rabbitmq_link import Address
 from store.backend import PaymentStore
 from tests.messaging.brokers import RABBITMQ_URL
 from tests.messaging.consuming import Consumer, Faulty, balances
+from tests.messaging.kafka_server import KafkaServer
 from tests.messaging.recorded import recorded
 from tests.processes.process import wait_until
 
@@ -112,15 +114,43 @@ def test_a_consumer_of_rabbitmq(
     store: PaymentStore, messages: Sequence[Message], consumer: Consumer, exchange: Exchange, *, is_structured: bool
 ) -> None:
     """It stops before bookings and before acknowledgements. All events are booked once, and in their order."""
-    consume, faulty, types = consumer.names["consume_from_rabbitmq"], Faulty(consumer), content_types(consumer)
+    consume, types = consumer.names["consume_from_rabbitmq"], content_types(consumer)
+    faulty = Faulty(consumer, messages)
     with ThreadPoolExecutor() as beside:
         published = beside.submit(exchange.publish, messages, is_structured=is_structured)
-        faulty.run(lambda: consume(consumer.db, **exchange.arguments), messages)
+        faulty.run(lambda: consume(consumer.db, **exchange.arguments))
         published.result()
     assert consumer.totals() == balances(store)
     in_order(faulty, messages)
     assert types == {STRUCTURED_CONTENT_TYPE if is_structured else CONTENT_TYPE}
     assert exchange.left() <= 1
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[KafkaServer]:
+    """A broker of Kafka's protocol."""
+    server = KafkaServer()
+    yield server
+    server.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_structured", [False, True], ids=["binary", "structured"])
+def test_a_consumer_of_kafka(
+    store: PaymentStore, messages: Sequence[Message], consumer: Consumer, kafka: KafkaServer, *, is_structured: bool
+) -> None:
+    """It stops before a booking and before a commit. All events are booked once, and in their order."""
+    topic = f"payments.test.{uuid.uuid4().hex}"
+    publisher = KafkaPublisher(f"kafka://{kafka.servers}", topic=topic, structured=is_structured)
+    assert publisher.publish(messages) == Published(len(messages))
+    publisher.close()
+    consume, types = consumer.names["consume_from_kafka"], content_types(consumer)
+    faulty = Faulty(consumer, messages, every=len(messages) // 2)
+    settings = {"session.timeout.ms": 6000}
+    faulty.run(lambda: consume(consumer.db, kafka.servers, topic, topic, **settings))
+    assert consumer.totals() == balances(store)
+    in_order(faulty, messages)
+    assert types == {STRUCTURED_CONTENT_TYPE if is_structured else CONTENT_TYPE}
 
 
 def content_types(consumer: Consumer) -> set[str]:
