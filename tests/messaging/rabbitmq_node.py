@@ -22,19 +22,19 @@ _POLL_S: Final = 0.1
 
 
 class RabbitmqNode:
-    """One node with data of its own. ``start`` waits until it answers."""
+    """One node with data of its own, and one user. ``start`` waits until it answers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, login: tuple[str, str] = ("guest", "guest")) -> None:
         if not (Path(SERVER).exists() and shutil.which("erl")):
             pytest.skip(f"no RabbitMQ server at {SERVER}")
-        self._folder = folder
+        (user, password), self._folder, self._login = login, folder, login
         self.port: Final = free_port()
-        self.url: Final = f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        self.url: Final = f"amqp://{user}:{password}@127.0.0.1:{self.port}/"
         cookie = folder / ".erlang.cookie"
         cookie.write_text(uuid.uuid4().hex)
         cookie.chmod(0o600)
         (folder / "plugins").write_text("[].")
-        (folder / "rabbitmq.conf").write_text("")
+        (folder / "rabbitmq.conf").write_text(f"default_user = {user}\ndefault_pass = {password}\n")
         self._environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -66,7 +66,7 @@ class RabbitmqNode:
 
     def connect(self) -> amqp.Connection:
         """A connection of the test."""
-        connection = amqp.Connection(host=f"127.0.0.1:{self.port}", userid="guest", password="guest")
+        connection = amqp.Connection(host=f"127.0.0.1:{self.port}", userid=self._login[0], password=self._login[1])
         connection.connect()
         return connection
 

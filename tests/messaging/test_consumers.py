@@ -145,7 +145,7 @@ def test_a_consumer_of_kafka(
     assert publisher.publish(messages) == Published(len(messages))
     publisher.close()
     consume, types = consumer.names["consume_from_kafka"], content_types(consumer)
-    faulty = Faulty(consumer, messages, every=len(messages) // 2)
+    faulty = Faulty(consumer, messages, every=2 * len(messages))
     settings = {"session.timeout.ms": 6000}
     faulty.run(lambda: consume(consumer.db, kafka.servers, topic, topic, **settings))
     assert consumer.totals() == balances(store)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from tests.postgresql.embedded import EmbeddedServer, embedded_server
 from tests.postgresql.programs import server_programs
 from tests.processes.process import Process, wait_until
 from tests.tooling.checkout import CHECKOUT
-from tests.tooling.composition import SERVICES, WORKDIR, OnThisMachine, environment, mounts, order
+from tests.tooling.composition import BROKERS, SERVICES, WORKDIR, OnThisMachine, environment, mounts
 
 DATABASE: Final = "database"
 IMAGE_COMMAND: Final = ("gunicorn", "wsgi:app")
@@ -77,6 +78,14 @@ def local(command: list[str] | tuple[str, ...]) -> list[str]:
     return [*programs[program], *arguments]
 
 
+class Broker(NamedTuple):
+    """A running broker in place of the service of this name, on ``port`` of this machine."""
+
+    name: str
+    container_port: str
+    port: int
+
+
 class Composed(NamedTuple):
     """All services, running."""
 
@@ -93,7 +102,7 @@ class Composed(NamedTuple):
 
     def fetch(self, line: str) -> str:
         """The answer to a command line of the README; an HTTP error is a failure."""
-        for name in SERVICES:
+        for name in self.here.services:
             for published in SERVICES[name].get("ports", []):
                 _, outside, inside = published.split(":")
                 line = line.replace(f"http://localhost:{outside}", self.url(name, int(inside)))
@@ -106,12 +115,11 @@ class Composed(NamedTuple):
 
     def deposit(self, line: str) -> dict[str, Any]:
         """Post a deposit with a line of the README, and return the transaction when it is completed."""
-        accepted = self.curl(line)
+        accepted, (api,) = self.curl(line), re.findall(r"http://localhost:\d+", line)
         transaction: dict[str, Any] = {}
 
         def completed() -> bool:
-            lookup = f"curl http://localhost:8080/v1/transactions/{accepted['transaction_id']}"
-            transaction.update(self.curl(lookup))
+            transaction.update(self.curl(f"curl {api}/v1/transactions/{accepted['transaction_id']}"))
             return bool(transaction["status"] == "completed")
 
         wait_until(completed, "the deposit is completed")
@@ -134,6 +142,9 @@ def fulfil(here: OnThisMachine, processes: dict[str, Process], name: str) -> Non
             assert process is not None
             assert process.wait() == 0, process.logs
             continue
+        if how == {"condition": "service_started"}:
+            assert process is not None or other in BROKERS
+            continue
         assert how == {"condition": "service_healthy"}
 
         def healthy(other: str = other, process: Process | None = process) -> bool:
@@ -144,21 +155,26 @@ def fulfil(here: OnThisMachine, processes: dict[str, Process], name: str) -> Non
 
 
 @contextmanager
-def composed(folder: Path, start: Start) -> Iterator[Composed]:
-    """All services, running within the block; afterwards they stop in order and within the time that compose allows."""
-    here = OnThisMachine(folder)
+def composed(folder: Path, start: Start, broker: Broker | None = None) -> Iterator[Composed]:
+    """All services, running within the block; afterwards they stop in order and within the time that compose allows.
+
+    With a broker they are those of its profile.
+    """
+    here = OnThisMachine(folder, broker and broker.name)
+    if broker is not None:
+        here.place(*broker)
     processes: dict[str, Process] = {}
     with embedded_server(durable=False) as server:
         make_database(server)
         here.place(DATABASE, "5432", server.port)
         try:
-            for name in order():
+            for name in here.services:
                 fulfil(here, processes, name)
-                if name != DATABASE:
+                if name not in {DATABASE, *BROKERS}:
                     processes[name] = start(here, name)
-            last = order()[-1]
-            wait_until(lambda: processes[last].ended or is_healthy(here, last), f"{last} is healthy")
-            assert not processes[last].ended, processes[last].logs
+            for name, process in processes.items():
+                if "test" in SERVICES[name]["healthcheck"]:
+                    await_health(here, name, process)
             yield Composed(here, processes)
             for process in reversed(processes.values()):
                 if not process.ended:
@@ -169,6 +185,12 @@ def composed(folder: Path, start: Start) -> Iterator[Composed]:
             raise
         finally:
             end(processes.values())
+
+
+def await_health(here: OnThisMachine, name: str, process: Process) -> None:
+    """Wait until a started service is healthy."""
+    wait_until(lambda: process.ended or is_healthy(here, name), f"{name} is healthy")
+    assert not process.ended, process.logs
 
 
 def end(processes: Iterable[Process]) -> None:

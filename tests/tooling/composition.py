@@ -19,6 +19,10 @@ from tests.tooling.checkout import CHECKOUT
 
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
+ALL_ROLES: Final = "service"
+"""The service that has all roles. It is left out where a profile starts a service for each."""
+BROKERS: Final = ("rabbitmq", "kafka")
+"""The brokers, each with a profile of its name."""
 HOST: Final = "127.0.0.1"
 WORKDIR: Final = "/app"
 """The folder in which the image's commands run (Dockerfile)."""
@@ -33,11 +37,36 @@ def environment(name: str) -> dict[str, str]:
     return dict(variables)
 
 
-def order() -> list[str]:
-    """The services, each after those that it depends on."""
-    return list(
-        TopologicalSorter({name: set(each.get("depends_on", {})) for name, each in SERVICES.items()}).static_order()
-    )
+def started(profile: str | None = None) -> list[str]:
+    """The services that compose starts, each after those that it depends on.
+
+    With a profile they are those of the command at the beginning of the file, which leaves out ``service``.
+    """
+    names = [name for name in SERVICES if profiles(name) == [] and (profile is None or name != ALL_ROLES)]
+    names += [name for name in SERVICES if profile in profiles(name)]
+    dependencies = {name: set(SERVICES[name].get("depends_on", {})) for name in names}
+    assert all(others <= dependencies.keys() for others in dependencies.values()), "a dependency is not started"
+    return list(TopologicalSorter(dependencies).static_order())
+
+
+def profiles(name: str) -> list[str]:
+    """The profiles that start a service; empty: it is started in any case."""
+    return list(SERVICES[name].get("profiles", []))
+
+
+def networks(name: str) -> dict[str, dict[str, Any]]:
+    """The networks of a service, each with its options."""
+    given = SERVICES[name].get("networks", ["default"])
+    return given if isinstance(given, dict) else {network: {} for network in given}
+
+
+def host_names(names: list[str]) -> dict[str, str]:
+    """The service that answers to each host name, when those of ``names`` run."""
+    found = {name: name for name in names}
+    for name in names:
+        for options in networks(name).values():
+            found.update(dict.fromkeys(options.get("aliases", []), name))
+    return found
 
 
 @dataclass(frozen=True)
@@ -67,10 +96,12 @@ class OnThisMachine:
     Nothing else of the file is changed: a process here gets the same settings as the container.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, profile: str | None = None) -> None:
         self.folder = folder
+        self.services: Final = started(profile)
+        self._host_names = host_names(self.services)
         self._ports: dict[tuple[str, str], int] = {}
-        for mount in (mount for name in SERVICES for mount in mounts(name) if mount.named):
+        for mount in (mount for name in self.services for mount in mounts(name) if mount.named):
             self.volume(mount).mkdir(exist_ok=True)
 
     def volume(self, mount: Mount) -> Path:
@@ -89,10 +120,10 @@ class OnThisMachine:
         """``text``, a setting of service ``name``, with addresses on this machine instead of those of containers."""
 
         def here(found: re.Match[str]) -> str:
-            service = name if found["host"] in _EVERY_INTERFACE else found["host"]
+            service = name if found["host"] in _EVERY_INTERFACE else self._host_names[found["host"]]
             return f"{HOST}:{self.port(service, found['port'])}"
 
-        hosts = "|".join(map(re.escape, (*_EVERY_INTERFACE, *SERVICES)))
+        hosts = "|".join(map(re.escape, (*_EVERY_INTERFACE, *self._host_names)))
         return re.sub(rf"(?<![\w.-])(?P<host>{hosts}):(?P<port>\d+)(?!\d)", here, text)
 
     def environment(self, name: str) -> dict[str, str]:

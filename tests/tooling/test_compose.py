@@ -17,12 +17,14 @@ from config.settings import Settings, variable_names
 from config.values import parse_address
 from tests.tooling.checkout import CHECKOUT
 from tests.tooling.composed import IMAGE_COMMAND
-from tests.tooling.composition import COMPOSE, SERVICES, environment, mounts
+from tests.tooling.composition import BROKERS, COMPOSE, SERVICES, environment, mounts, networks, profiles
 
 DOCKERFILE = (CHECKOUT / "Dockerfile").read_text()
 OF_LIBPQ = {"PGPASSWORD"}
 LOOPBACK = "127.0.0.1:"
-ROLES = ("-administrator", "-owner", "-service")
+ROLES = ("-administrator", "-owner", "-service", "-compose-broker")
+BROKER_PASSWORD = COMPOSE["x-broker-password"]
+OF_PROFILES = [name for name in SERVICES if profiles(name) and name not in BROKERS]
 
 
 @pytest.mark.parametrize("name", ["service", "migrate"])
@@ -49,30 +51,35 @@ def test_the_embedded_store() -> None:
 
 
 def test_each_password_stands_once() -> None:
-    """Each demonstration password is defined once and marked as such; those of the roles differ."""
+    """Each demonstration password is defined once and marked as such; those of the roles differ.
+
+    The broker's is once more in the broker's URL, since clients of brokers take it from there.
+    """
     text = (CHECKOUT / "docker-compose.yml").read_text()
     secrets = {value for key, value in COMPOSE.items() if key.endswith(("-password", "-secret"))}
-    assert len(secrets) == 5
+    assert len(secrets) == 6
     for secret in secrets:
-        assert text.count(secret) == 1
+        assert text.count(secret) == (2 if secret == BROKER_PASSWORD else 1)
     assert all("demonstration" in value for key, value in COMPOSE.items() if key.endswith("-password"))
-    used = {
-        value for name in SERVICES for key, value in environment(name).items() if "PASSWORD" in key or "SECRET" in key
-    }
+    used = {value for name in SERVICES for key, value in environment(name).items() if "PASS" in key or "SECRET" in key}
     assert used == secrets
-    assert not any(
-        ":" in urlsplit(value).netloc.rpartition("@")[0] for name in SERVICES for value in environment(name).values()
-    )
+    values = [value for name in SERVICES for value in environment(name).values()]
+    assert {login for value in values if ":" in (login := urlsplit(value).netloc.rpartition("@")[0])} == {
+        f"payments:{BROKER_PASSWORD}"
+    }
 
 
 def test_each_container_has_only_its_passwords() -> None:
-    """The service has neither the owner's password nor the administrator's, and the simulator has none."""
+    """No service has the owner's password or the administrator's, and simulator and Kafka have none."""
     passwords = {name: {value for value in environment(name).values() if value.endswith(ROLES)} for name in SERVICES}
     assert {name: {value.rpartition("-")[2] for value in values} for name, values in passwords.items()} == {
         "database": {"administrator", "owner", "service"},
         "migrate": {"owner"},
         "simulator": set(),
         "service": {"service"},
+        **{name: {"service"} for name in OF_PROFILES},
+        "rabbitmq": {"broker"},
+        "kafka": set(),
     }
 
 
@@ -85,10 +92,10 @@ def test_published_on_loopback_only() -> None:
 
 
 def test_networks() -> None:
-    """Only the service and its migrations reach the database, on a network without a route outside."""
-    assert COMPOSE["networks"] == {"data": {"internal": True}}
-    reaching = {name for name, service in SERVICES.items() if "data" in service.get("networks", [])}
-    assert reaching == {"database", "migrate", "service"}
+    """Only services and migrations reach the database, on a network without a route outside."""
+    assert COMPOSE["networks"] == {"data": {"internal": True}, "broker": {}}
+    reaching = {name for name in SERVICES if "data" in networks(name)}
+    assert reaching == {"database", "migrate", "service", *OF_PROFILES}
     assert SERVICES["service"]["networks"] == ["default", "data"]
 
 
@@ -127,6 +134,7 @@ def test_commands_are_of_manage_py() -> None:
         "migrate": ["python", "manage.py", "migrate"],
         "simulator": ["python", "manage.py", "simulator"],
         "service": None,
+        **dict.fromkeys([*OF_PROFILES, *BROKERS]),
     }
     assert f"CMD [{', '.join(map(quoted, IMAGE_COMMAND))}]" in DOCKERFILE
 
@@ -155,8 +163,8 @@ def test_the_database_is_healthy_when_its_roles_are_made() -> None:
 def test_every_container_is_hardened(name: str) -> None:
     """No container is root or has or gains capabilities, and each writes only to memory and volumes."""
     service = SERVICES[name]
-    assert service["user"] in {"10001:10001", "postgres"}
-    assert service["read_only"] is True
+    assert service["user"] in {"10001:10001", "postgres", "rabbitmq", "appuser"}
+    assert service["read_only"] is (name != "kafka")  # its image writes its configuration at each start
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "/tmp" in service["tmpfs"]  # noqa: S108 - a folder of the container
@@ -166,7 +174,12 @@ def test_every_container_is_hardened(name: str) -> None:
 def test_data_outlive_containers() -> None:
     """Written data are in named volumes; files mounted from the checkout exist and are read-only."""
     written = {(name, mount.target) for name in SERVICES for mount in mounts(name) if mount.named}
-    assert written == {("database", "/var/lib/postgresql"), ("simulator", "/app/var")}
+    assert written == {
+        ("database", "/var/lib/postgresql"),
+        ("simulator", "/app/var"),
+        ("rabbitmq", "/var/lib/rabbitmq"),
+        ("kafka", "/var/lib/kafka/data"),
+    }
     assert {mount.source for name in SERVICES for mount in mounts(name) if mount.named} == set(COMPOSE["volumes"])
     for mount in (mount for name in SERVICES for mount in mounts(name) if not mount.named):
         assert mount.read_only
@@ -179,7 +192,9 @@ def test_versions_are_pinned() -> None:
     """Each image has a version, and none is "latest"."""
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     for image in (*bases, *(service["image"] for service in SERVICES.values())):
-        assert re.fullmatch(r"(python:3\.\d+-.+)|(postgres:\d+-.+)|payments:dev", image)
+        assert re.fullmatch(
+            r"python:3\.\d+-.+|postgres:\d+-.+|rabbitmq:4\.\d+-.+|apache/kafka:4\.\d+\.\d+|payments:dev", image
+        )
     assert SERVICES["database"]["image"].startswith("postgres:")
 
 

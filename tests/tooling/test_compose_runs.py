@@ -13,7 +13,7 @@ import pytest
 
 from tests.tooling.checkout import CHECKOUT
 from tests.tooling.composed import Composed, as_process, composed, is_healthy, login
-from tests.tooling.composition import SERVICES, OnThisMachine, environment
+from tests.tooling.composition import OnThisMachine, environment, started
 
 README = (CHECKOUT / "README.md").read_text()
 CURL = re.findall(r"^curl .*$", README, re.MULTILINE)
@@ -49,7 +49,7 @@ def test_two_processes_serve(up: Composed) -> None:
     assert len(up.processes["service"].children()) == int(environment("service")["PAYMENTS_WORKERS"]) == 2
 
 
-@pytest.mark.parametrize("name", [name for name in SERVICES if name != "migrate"])
+@pytest.mark.parametrize("name", [name for name in started() if name != "migrate"])
 def test_health(up: Composed, tmp_path: Path, name: str) -> None:
     """Each health check succeeds when its service runs, and fails when no process answers."""
     assert is_healthy(up.here, name)
