@@ -115,19 +115,27 @@ class Reports:
             self._problem = error.str()
 
 
-def create_topic(reports: Reports, topic: str, config: Mapping[str, str]) -> None:
-    """Create ``topic`` with the cluster's replication factor; one that exists stays as it is. Blocks the thread.
+def prepare_topic(address: Address, topic: str, config: Mapping[str, str]) -> None:
+    """Create ``topic`` with the cluster's replication factor; one that exists stays as it is.
 
     A cluster that does not let this client create topics, or answers late, is no error: the topic may be there. Raises
     BrokerUnavailableError when no broker can be reached.
     """
+    reports = Reports(address)
+    try:
+        outside_hub(lambda: _create_if_absent(reports, topic, config))
+        if reports.is_down:
+            raise reports.unavailable()
+    finally:
+        reports.write()
+
+
+def _create_if_absent(reports: Reports, topic: str, config: Mapping[str, str]) -> None:
     error = _create(reports, NewTopic(topic, PARTITIONS, _BROKER_DEFAULT, config=dict(config)))
     if error is not None and error.code() in _NO_DEFAULT:
         reports.note(logging.WARNING, f"no default replication factor: the topic {topic} gets one replica")
         error = _create(reports, NewTopic(topic, PARTITIONS, _SINGLE, config=dict(config)))
-    if reports.is_down:
-        raise reports.unavailable(error)
-    if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+    if error is not None and not reports.is_down and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
         reports.note(logging.INFO, f"the topic {topic} was not created: {error.str()}")
 
 
