@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -288,11 +289,10 @@ def test_an_unknown_certificate_gets_nothing(broker: Kafka, encrypting: CuttingP
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 def test_credentials_are_in_no_text(mechanism: str, caplog: pytest.LogCaptureFixture) -> None:
     """Neither in the error for a refused login, nor in the log or a representation."""
-    server = KafkaServer(authentication=True)
-    url = f"kafka://{SECRET}user:{SECRET}@{server.servers}/?mechanism={mechanism}"
-    with caplog.at_level(logging.DEBUG), pytest.raises(BrokerUnavailableError, match="SASL") as refusal:
-        KafkaPublisher(url).publish(())
-    server.close()
+    with closing(KafkaServer(authentication=True)) as server, caplog.at_level(logging.DEBUG):
+        url = f"kafka://{SECRET}user:{SECRET}@{server.servers}/?mechanism={mechanism}"
+        with pytest.raises(BrokerUnavailableError, match="SASL") as refusal:
+            KafkaPublisher(url).publish(())
     assert "librdkafka" in caplog.text
     for text in (str(refusal.value), repr(refusal.value), repr(Address.of(url)), caplog.text):
         assert SECRET not in text
