@@ -18,7 +18,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from messaging.cloud_events import CONTENT_TYPE, KAFKA_PREFIX, STRUCTURED_CONTENT_TYPE, headers
 from messaging.cloud_events import structured as structured_body
 from messaging.kafka_address import Address
-from messaging.kafka_client import CONNECT_S, POLL_S, Reports, create_topic, outside_hub
+from messaging.kafka_client import CONNECT_S, POLL_S, Reports, outside_hub, prepare_topic
+from messaging.kafka_queue import KafkaQueue
 from messaging.port import Message, Published
 from messaging.waves import Numbered, publish_in_waves
 
@@ -44,6 +45,11 @@ _REFUSALS: Final = frozenset(
 def publisher(url: str, *, structured: bool) -> KafkaPublisher:
     """See ``messaging.brokers.BrokerModule``."""
     return KafkaPublisher(url, structured=structured)
+
+
+def work_queue(url: str) -> KafkaQueue:
+    """See ``messaging.brokers.BrokerModule``."""
+    return KafkaQueue(url)
 
 
 class KafkaPublisher:
@@ -128,11 +134,7 @@ class _Link:
                 "request.timeout.ms": int(confirm_s * 1000),
             }
         )
-        create = Reports(address)
-        try:
-            outside_hub(lambda: create_topic(create, topic, {}))
-        finally:
-            create.write()
+        prepare_topic(address, topic, {})
         self._producer = outside_hub(lambda: Producer(settings))
         try:
             self._ping()

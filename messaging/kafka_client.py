@@ -30,6 +30,8 @@ CONNECT_S: Final = 5.0
 POLL_S: Final = 0.001
 """The wait of a thread that polls librdkafka, in which other greenlets run."""
 _ADMIN_POLL_S: Final = 0.005
+_REASON_S: Final = 0.1
+"""The wait for the reason of a failure, which may be reported after it."""
 _REPORTS_MAX: Final = 100
 
 _BROKER_DEFAULT: Final = -1
@@ -66,6 +68,11 @@ class Reports:
         self._problem = ""
         self.is_down = self.is_fatal = False
         """No broker can be reached; the client is of no more use."""
+
+    @property
+    def has_reason(self) -> bool:
+        """Whether a reason is known why the broker does not answer."""
+        return bool(self._problem)
 
     def settings(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a client that reports here."""
@@ -115,19 +122,27 @@ class Reports:
             self._problem = error.str()
 
 
-def create_topic(reports: Reports, topic: str, config: Mapping[str, str]) -> None:
-    """Create ``topic`` with the cluster's replication factor; one that exists stays as it is. Blocks the thread.
+def prepare_topic(address: Address, topic: str, config: Mapping[str, str]) -> None:
+    """Create ``topic`` with the cluster's replication factor; one that exists stays as it is.
 
     A cluster that does not let this client create topics, or answers late, is no error: the topic may be there. Raises
     BrokerUnavailableError when no broker can be reached.
     """
+    reports = Reports(address)
+    try:
+        outside_hub(lambda: _create_if_absent(reports, topic, config))
+        if reports.is_down:
+            raise reports.unavailable()
+    finally:
+        reports.write()
+
+
+def _create_if_absent(reports: Reports, topic: str, config: Mapping[str, str]) -> None:
     error = _create(reports, NewTopic(topic, PARTITIONS, _BROKER_DEFAULT, config=dict(config)))
     if error is not None and error.code() in _NO_DEFAULT:
         reports.note(logging.WARNING, f"no default replication factor: the topic {topic} gets one replica")
         error = _create(reports, NewTopic(topic, PARTITIONS, _SINGLE, config=dict(config)))
-    if reports.is_down:
-        raise reports.unavailable(error)
-    if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+    if error is not None and not reports.is_down and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
         reports.note(logging.INFO, f"the topic {topic} was not created: {error.str()}")
 
 
@@ -137,6 +152,8 @@ def _create(reports: Reports, topic: NewTopic) -> KafkaError | None:
     end = time.monotonic() + 2 * CONNECT_S
     while not future.done() and not reports.is_down and time.monotonic() < end:
         admin.poll(_ADMIN_POLL_S)
+    if reports.is_down and not reports.has_reason:
+        admin.poll(_REASON_S)
     if not future.done():
         return None
     failure = future.exception()

@@ -9,6 +9,7 @@ import pytest
 
 from messaging.local import LocalQueue
 from messaging.port import WorkQueue
+from tests.messaging.kafka_network import KafkaNetwork, OneKafkaProcess
 from tests.messaging.memory_network import MemoryNetwork
 from tests.messaging.rabbitmq_network import RabbitmqNetwork
 
@@ -31,6 +32,10 @@ class Network(Protocol):
 
 class BrokerNetwork(Network, Protocol):
     """Processes that share a broker, which may be away."""
+
+    @property
+    def redelivers_after_a_cut(self) -> bool:
+        """Whether the broker takes a lost connection for the death of its process."""
 
     def go_away(self) -> None:
         """Cut all connections to the broker and refuse new ones."""
@@ -60,9 +65,14 @@ class LocalNetwork:
         self._queue.close()
 
 
-BROKER_NETWORKS: Final[dict[str, Callable[[], BrokerNetwork]]] = {"rabbitmq": RabbitmqNetwork}
+BROKER_NETWORKS: Final[dict[str, Callable[[], BrokerNetwork]]] = {"kafka": KafkaNetwork, "rabbitmq": RabbitmqNetwork}
 """A new adapter of a broker adds one line here."""
-NETWORKS: Final[dict[str, Callable[[], Network]]] = {"local": LocalNetwork, "memory": MemoryNetwork, **BROKER_NETWORKS}
+NETWORKS: Final[dict[str, Callable[[], Network]]] = {
+    "local": LocalNetwork,
+    "memory": MemoryNetwork,
+    **BROKER_NETWORKS,
+    "kafka": OneKafkaProcess,
+}
 
 
 @pytest.fixture(params=sorted(NETWORKS))

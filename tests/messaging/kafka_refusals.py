@@ -15,6 +15,9 @@ from typing import Final
 
 from tests.messaging.cutting_proxy import CuttingProxy
 
+NOT_LEADER: Final = 6
+MESSAGE_TOO_LARGE: Final = 10
+TOPIC_AUTHORIZATION_FAILED: Final = 29
 INVALID_RECORD: Final = 87
 _PRODUCE: Final = 0
 _FLEXIBLE: Final = 9
@@ -25,6 +28,8 @@ class RefusingProxy(CuttingProxy):
     """Refuses every request with messages that holds ``refused_bytes``, and passes on all others."""
 
     refused_bytes: bytes | None = None
+    drops_messages: bool = False
+    """Whether requests with messages are dropped: the broker never sees them."""
     error: int = INVALID_RECORD
 
     def _pass(self, source: socket.socket, target: socket.socket, answers_of: int) -> None:
@@ -34,6 +39,8 @@ class RefusingProxy(CuttingProxy):
         with suppress(OSError):
             for frame in _frames(source):
                 self.on_request(frame)
+                if self.drops_messages and _api(frame) == _PRODUCE:
+                    continue
                 if self.refused_bytes is not None and self.refused_bytes in frame and _api(frame) == _PRODUCE:
                     answer = _refusal(frame, self.error)
                     source.sendall(pack(">i", len(answer)) + answer)

@@ -24,9 +24,12 @@ _REST_S: Final = 0.1
 
 
 class KafkaServer:
-    """A running broker. Clients are told to connect to ``advertised``, a port of 127.0.0.1; without it to its own."""
+    """A running broker. Clients are told to connect to ``advertised``, a port of 127.0.0.1; without it to its own.
 
-    def __init__(self, advertised: int | None = None) -> None:
+    With ``authentication`` every login is refused, because the broker has no users.
+    """
+
+    def __init__(self, advertised: int | None = None, *, authentication: bool = False) -> None:
         self.port: Final = free_port()
         self._folder = tempfile.TemporaryDirectory()
         address = "tcp://127.0.0.1:{}"
@@ -36,6 +39,7 @@ class KafkaServer:
             "--storage-engine": "memory://tansu/",
         }
         command = [binary(), "broker", *(word for option in options.items() for word in option), "--silent"]
+        command += ["--authentication"] if authentication else []
         folder = Path(self._folder.name)
         self._process = Process("tansu", command, cwd=folder, environ=os.environ, folder=folder)
         wait_until(self._answers, "the broker listens")
