@@ -116,7 +116,15 @@ def test_the_code_of_the_page_passes_make_check(extended_checkout: Path) -> None
     """The page's code passes formatter, linter and type checker as it is."""
     run(extended_checkout, "ruff", "format", "--no-cache", "--check", ADAPTER, SERVER)
     run(extended_checkout, "ruff", "check", "--no-cache", ADAPTER, SERVER)
-    run(extended_checkout, "mypy", ADAPTER, SERVER, "messaging/brokers.py", "tests/messaging/brokers.py")
+    run(
+        extended_checkout,
+        "mypy",
+        ADAPTER,
+        SERVER,
+        "messaging/brokers.py",
+        "tests/messaging/brokers.py",
+        "tests/messaging/conftest.py",
+    )
 
 
 # --- what only this broker has ---
