@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from tests.messaging.kafka_server import KafkaServer, Reader
-from tests.messaging.rabbitmq_node import RabbitmqNode
+from tests.messaging.rabbitmq_node import USER, RabbitmqNode
 from tests.processes.process import wait_until
 from tests.tooling.checkout import CHECKOUT
 from tests.tooling.composed import Broker, Composed, as_process, composed
@@ -36,9 +36,8 @@ class Running(NamedTuple):
 def rabbitmq(folder: Path) -> Iterator[tuple[Broker, Callable[[], list[str]]]]:
     """A node with the login of the file, and a queue of all events."""
     login = urlsplit(COMPOSE["x-rabbitmq-url"])
-    assert login.username is not None
-    assert login.password is not None
-    node = RabbitmqNode(folder, (login.username, login.password))
+    assert login.username == USER
+    node = RabbitmqNode(folder, login.password)
     node.start()
     try:
         channel = node.connect().channel()
