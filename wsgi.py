@@ -18,6 +18,7 @@ from api.callers import warn_without_keys
 from api.headers import REPEATED, UNDERSCORED
 from api.metrics.listener import MetricsListener
 from api.metrics.meters import Meters
+from api.metrics.relays import RelayMeters
 from api.metrics.sampling import Sampler
 from api.resources.event_documents import EventDocuments
 from api.unreadable import UnreadableRequests
@@ -36,6 +37,7 @@ from messaging.local import LocalQueue
 from messaging.port import Publisher
 from messaging.relay import RELAY_OF_EVENTS, Relay
 from messaging.relay_thread import RelayThread
+from messaging.stats import relay_stats
 from server import garbage, gunicorn_options
 from server.application import Application, HeaderKeys
 from server.lifecycle import Lifecycle, Step
@@ -54,6 +56,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
     gateways = Gateways.configured(tables, environ, loopback=settings.bind.is_loopback)
     hide(*gateways.secret_texts)
     meters = Meters(gateways.by_name)
+    relay_meters = RelayMeters(meters)
     listener = Listeners(LogListener(InfoLines("payments").write), MetricsListener(meters))
     runtime, backend = LiveRuntime(), backend_of(settings.database_url, root=CHECKOUT)
     store = ServiceStore(backend, clock=runtime.now, offload=offload())
@@ -71,6 +74,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
         ),
         serves_clients=settings.role is not Role.RELAY,
         meters=meters,
+        relays=() if settings.broker_url is None else (RELAY_OF_EVENTS,),
     )
     lifecycle = Lifecycle(actors.service, retried=StoreError, problem="The store cannot be opened")
 
@@ -78,7 +82,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
         actors.build(store.opened, exclusive=backend.exclusive, load_threads=backend.load_threads)
 
     def steps(connections: Callable[[], int]) -> Sequence[Step]:
-        sampler = Sampler(meters, actors.stats, connections, lost_lines, runtime.after)
+        sampler = Sampler(meters, actors.stats, connections, lost_lines, runtime.after, also=relay_meters.sample)
         return (
             Step("metrics", stop=meters.tallies.flush),
             Step("store lock", lambda: store.lock(lifecycle.pause, lifecycle.report_problem), stop=store.unlock),
@@ -88,7 +92,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
             Step("queue", stop=queue.close),
             Step("actors", build, stop=actors.end),
             Step("work", actors.start, drain=actors.drain, stop=actors.stop),
-            *_relay_steps(settings, publisher, runtime, store),
+            *_relay_steps(settings, publisher, runtime, store, relay_meters),
             Step("sampler", sampler.sample),
             Step("unconfigured gateways", actors.report_unconfigured),
             Step("API keys", lambda: warn_without_keys(store.queries, needed=settings.auth_required)),
@@ -114,7 +118,11 @@ def _publisher(settings: Settings) -> Publisher | None:
 
 
 def _relay_steps(
-    settings: Settings, publisher: Publisher | None, runtime: LiveRuntime, store: ServiceStore
+    settings: Settings,
+    publisher: Publisher | None,
+    runtime: LiveRuntime,
+    store: ServiceStore,
+    meters: RelayMeters,
 ) -> Sequence[Step]:
     """The relay, which connects when it leads."""
     if publisher is None:
@@ -130,6 +138,7 @@ def _relay_steps(
             publisher=publisher,
             lease_s=settings.lease_s,
             monotonic=runtime.monotonic,
+            on_published=meters.watch_relay(RELAY_OF_EVENTS, lambda: relay_stats(relay.state, publisher)),
         )
         threads.append(RelayThread(relay))
         threads[-1].start()

@@ -171,11 +171,8 @@ class StoreStats(NamedTuple):
         for what, gateway, state, count, oldest_s, due, overdue_s in rows:
             match what:
                 case "work":
-                    oldest_s = max(oldest_s, 0.0)  # clocks may be set back
-                    if state in _HELD:
-                        unfinished[gateway, state] = Unfinished(count, oldest_s)
-                    else:
-                        unfinished[gateway, state] = Unfinished(count, oldest_s, int(due), max(overdue_s or 0.0, 0.0))
+                    dues = (0, 0.0) if state in _HELD else (int(due), max(overdue_s or 0.0, 0.0))
+                    unfinished[gateway, state] = Unfinished(count, max(oldest_s, 0.0), *dues)  # clocks may be set back
                 case "unknown":
                     unknown[gateway] = count
                 case _:
