@@ -27,7 +27,7 @@ def desk(fixture: Fixture) -> Iterator[RelayDesk]:
         yield desk
 
 
-def fill(store: PaymentStore, *seconds: float) -> list[int]:
+def fill_at(store: PaymentStore, *seconds: float) -> list[int]:
     """Store an event for each of these times after START; returns the positions of all events."""
     customer = Customer(f"c{seconds[0]}")
     for number, second in enumerate(seconds):
@@ -43,14 +43,14 @@ def test_a_store_without_events(store: PaymentStore) -> None:
 
 def test_a_relay_that_has_never_led(store: PaymentStore, pass_time: PassTime) -> None:
     """All events are behind, and the lag is the age of the first of them."""
-    fill(store, 0, 20, 40)
+    fill_at(store, 0, 20, 40)
     pass_time(60.0)
     assert store.relay_health(NAME) == RelayHealth(3, 60.0, led=False, refused=False)
 
 
 def test_the_lag_falls_to_zero(store: PaymentStore, pass_time: PassTime) -> None:
     """It counts from the first event after the checkpoint, and is 0 at the end however old the last event is."""
-    positions = fill(store, 0, 20, 40)
+    positions = fill_at(store, 0, 20, 40)
     pass_time(60.0)
     store.lead(NAME, "a", LEASE_S)
     store.advance(NAME, 1, positions[0], 0)
@@ -63,7 +63,7 @@ def test_the_lag_falls_to_zero(store: PaymentStore, pass_time: PassTime) -> None
 
 def test_other_relays_are_left_out(store: PaymentStore, pass_time: PassTime) -> None:
     """Each relay has a lag and a leader of its own."""
-    positions = fill(store, 0)
+    positions = fill_at(store, 0)
     pass_time(5.0)
     store.lead("webhooks", "a", LEASE_S)
     store.advance("webhooks", 1, positions[0], 0)
@@ -81,7 +81,7 @@ def test_a_leader_that_gives_its_lease_back(store: PaymentStore) -> None:
 
 def test_a_refused_event(store: PaymentStore, desk: RelayDesk) -> None:
     """It is shown until it is published, skipped, or the relay rewound; also after the leader died."""
-    first, second, *_ = fill(store, 0, 1, 2)
+    first, second, *_ = fill_at(store, 0, 1, 2)
     store.lead(NAME, "a", LEASE_S)
     store.note_refusal(NAME, 1, first, "full")
     store.resign(NAME, "a")
@@ -98,7 +98,7 @@ def test_a_refused_event(store: PaymentStore, desk: RelayDesk) -> None:
 
 def test_a_rewound_relay_is_behind_again(store: PaymentStore, desk: RelayDesk, pass_time: PassTime) -> None:
     """The lag is that of the oldest event which is published again. The desk shows the same as the service."""
-    positions = fill(store, 0, 30)
+    positions = fill_at(store, 0, 30)
     pass_time(30.0)
     store.lead(NAME, "a", LEASE_S)
     store.advance(NAME, 1, positions[-1], 0)
@@ -108,7 +108,7 @@ def test_a_rewound_relay_is_behind_again(store: PaymentStore, desk: RelayDesk, p
 
 def test_an_event_of_the_future(store: PaymentStore) -> None:
     """Clocks of hosts differ: no lag is below zero."""
-    fill(store, 5)
+    fill_at(store, 5)
     assert store.relay_health(NAME).lag_s == 0.0
 
 
