@@ -136,7 +136,9 @@ def test_connections_and_what_is_no_request(installation: Installation) -> None:
         clients[0].sendall(b"no HTTP at all\r\n\r\n")
         assert clients[0].recv(12) == b"HTTP/1.1 400"
         wait_until(lambda: (of(installation.scrape(), "payments_connections") or 0) >= 2, "the others are open")
-        assert of(installation.scrape(), "payments_unreadable_requests_total", status="400") == 1
+        samples = installation.scrape()
+    assert of(samples, "payments_unreadable_requests_total", status="400") == 1
+    assert [name for name, _ in samples if name.startswith("payments_relay")] == [], "there is no broker, and no lag"
 
 
 @on(on_postgresql(workers=1))
