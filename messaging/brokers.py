@@ -1,4 +1,7 @@
-"""The table of brokers by the scheme of their URLs. The only file that names every adapter of a broker."""
+"""The table of brokers by the scheme of their URLs. The only file that names every adapter of a broker.
+
+``docs/adding-a-broker.md`` shows how to add one.
+"""
 
 from __future__ import annotations
 
