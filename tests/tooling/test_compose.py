@@ -93,7 +93,7 @@ def test_published_on_loopback_only() -> None:
 
 def test_networks() -> None:
     """Only services and migrations reach the database, on a network without a route outside."""
-    assert COMPOSE["networks"] == {"data": {"internal": True}, "broker": {}}
+    assert COMPOSE["networks"] == {"default": {}, "data": {"internal": True}, "broker": {}}
     reaching = {name for name in SERVICES if "data" in networks(name)}
     assert reaching == {"database", "migrate", "service", *OF_PROFILES}
     assert SERVICES["service"]["networks"] == ["default", "data"]
