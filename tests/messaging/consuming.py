@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import signal
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ from domain.money import minor_to_text
 from messaging.message import Message
 from store.backend import PaymentStore
 from store.port import StreamKey
+from tests.processes.process import PATIENCE_S
 from tests.tooling.checkout import CHECKOUT
 
 PAGE: Final = (CHECKOUT / "docs/events.md").read_text("utf-8")
@@ -93,5 +96,21 @@ class Faulty:
     def run(self, consume: Callable[[], None]) -> None:
         """Consume, again after each fault, until all messages were handled."""
         while self._left:
-            with pytest.raises(FaultError):
+            with not_for_ever(), pytest.raises(FaultError):
                 consume()
+
+
+@contextmanager
+def not_for_ever() -> Iterator[None]:
+    """Fail when the block takes longer than PATIENCE_S: a consumer that lost an event waits for it for ever."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the consumer waits for an event that does not come")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
