@@ -9,7 +9,6 @@ from typing import Final
 
 import pytest
 
-from tests.messaging.brokers import RABBITMQ_URL
 from tests.processes.client import Load, Log
 from tests.processes.commands import SECRETS
 from tests.processes.installation import GATEWAY_A, Installation
@@ -22,6 +21,7 @@ from tests.scraping import of
 pytestmark = pytest.mark.parametrize("installation", [on_postgresql(workers=1)], indirect=True, ids=str)
 
 UNREACHABLE: Final = "amqp://guest:guest@127.0.0.1:1/"
+HINTS: Final = "payments_work_hints_total"
 OWN_ROUTES: Final = ("/healthz", "/readyz", "/metrics")
 
 
@@ -141,22 +141,33 @@ def test_a_relay_without_a_broker_says_so(installation: Installation) -> None:
 
 
 def test_over_a_broker(installation: Installation, published: EverythingPublished) -> None:
-    """The relay announces what the api queued, the processor claims it, and every event is published in order."""
-    broker = {"PAYMENTS_BROKER_URL": RABBITMQ_URL}
+    """The relay announces what the api queued, the processor claims it, and every event is published in order.
+
+    So it is over an outage of the broker: work goes on meanwhile, and events follow by themselves.
+    """
+    broker, port = {"PAYMENTS_BROKER_URL": published.url}, free_port()
     installation.simulator()
     installation.service(PAYMENTS_ROLE="api")  # it never needs the broker
     _, processing = processor(installation, **broker)
-    relay = installation.service(free_port(), PAYMENTS_ROLE="relay", **broker)
+    relay = installation.service(port, PAYMENTS_ROLE="relay", **broker)
     wait_until(lambda: relay.said("the announcer of work leads") == 1, "the relay announces")
-    for _ in range(5):
-        completes(installation)
+    took = [completes(installation) for _ in range(5)]
+    print(f"completed after {', '.join(f'{seconds:.2f}' for seconds in took)} s")  # noqa: T201 - with -s
     assert processing.said("DepositCompleted") == 5
+    wait_until(lambda: (of(installation.scrape(port), HINTS, result="announced") or 0) >= 1, "hints are counted")
+
+    published.proxy.go_away()
+    for _ in range(2):
+        completes(installation)
+    assert {installation.get("/readyz", at).status for at in (installation.port, port)} == {200}
+    published.proxy.come_back()
     published.check(installation.database_url)
+    completes(installation)
 
 
 def test_a_frozen_relay(installation: Installation, published: EverythingPublished) -> None:
     """Frozen past its lease, another one leads. Afterwards the old one stands by, and the order is kept."""
-    settings = {"PAYMENTS_BROKER_URL": RABBITMQ_URL, "PAYMENTS_LEASE_S": "1"}
+    settings = {"PAYMENTS_BROKER_URL": published.url, "PAYMENTS_LEASE_S": "1"}
     installation.simulator()
     installation.service(PAYMENTS_ROLE="api")
     processor(installation, **settings)
