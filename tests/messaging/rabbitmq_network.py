@@ -13,13 +13,18 @@ from typing import Final
 import amqp
 import pytest
 
+from messaging.port import WorkHint
 from messaging.rabbitmq_announcing import BUFFER_MAX
 from messaging.rabbitmq_link import CONFIRM_S, Address
 from messaging.rabbitmq_queue import RabbitmqQueue
 from messaging.rabbitmq_topology import Names
 from tests.messaging.brokers import RABBITMQ_URL
 from tests.messaging.cutting_proxy import CuttingProxy
-from tests.processes.process import PATIENCE_S
+from tests.processes.process import PATIENCE_S, wait_until
+
+A1: Final = WorkHint("w-1", "t-1", "gatewayA")
+A2: Final = WorkHint("w-2", None, "gatewayA")
+B1: Final = WorkHint("w-3", "t-3", "gatewayB")
 
 _POLL_S: Final = 0.005
 
@@ -89,3 +94,16 @@ class RabbitmqNetwork:
                 self.channel.queue_delete(self.names.queue(gateway))
             self.channel.exchange_delete(self.names.exchange)
         self.connection.close()
+
+
+def subscribed(network: RabbitmqNetwork, *gateways: str) -> tuple[RabbitmqQueue, list[WorkHint]]:
+    """A queue that consumes, and what it got."""
+    queue, hints = network.queue(), list[WorkHint]()
+    queue.subscribe(gateways, hints.append)
+    wait_until(lambda: queue._consuming._consumed == {*gateways}, "the queues are consumed")
+    return queue, hints
+
+
+def counted(holds: Callable[[], bool]) -> None:
+    """Wait for a counter."""
+    wait_until(holds, "the counter goes up")

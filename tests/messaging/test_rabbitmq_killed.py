@@ -1,18 +1,30 @@
-"""A RabbitMQ node that is killed with SIGKILL keeps what it confirmed, and the relay publishes the rest after it."""
+"""A RabbitMQ node of its own: killed with SIGKILL, emptied, with TLS of its own, and with credentials of its own.
+
+It keeps the events that it confirmed, and the relay publishes the rest after it. Hints go on after its return.
+"""
 
 from __future__ import annotations
 
+import itertools
+import logging
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from messaging.port import BrokerUnavailableError, Published, WorkHint
 from messaging.rabbitmq import EXCHANGE, RabbitmqPublisher
+from messaging.rabbitmq_queue import RabbitmqQueue
 from messaging.relay import Relay
 from store.backend import PaymentStore
-from tests.messaging.builders import messages_of
+from tests.gateways.transport import TLS
+from tests.messaging.builders import message, messages_of
+from tests.messaging.rabbitmq_network import A1
 from tests.messaging.rabbitmq_node import RabbitmqNode
 from tests.messaging.relaying import LEASE_S, NAME, Scenario
+from tests.processes.process import wait_until
 
 QUEUE = "everything"
 
@@ -74,3 +86,60 @@ def test_a_node_that_is_killed(store: PaymentStore, pass_time: Callable[[float],
             seen.add(event.event_id)
     assert seen == version_of.keys()
     assert versions == {name: list(range(1, len(found) + 1)) for name, found in versions.items()}
+
+
+@pytest.mark.slow
+def test_hints_go_on_after_a_node_was_killed(node: RabbitmqNode) -> None:
+    """The same queues declare everything anew, also when the node comes back without its data."""
+    hints: list[WorkHint] = []
+    consumer, announcer = RabbitmqQueue(node.url), RabbitmqQueue(node.url)
+    consumer.subscribe(["gatewayA", "gatewayB"], hints.append)
+    rounds = itertools.count()
+
+    def flow(gateway: str) -> None:
+        """Announce hints until one arrives."""
+        first = next(rounds)
+
+        def arrived() -> bool:
+            announcer.announce(WorkHint(f"w-{next(rounds)}", None, gateway))
+            return any(it.gateway == gateway and int(it.work_id[2:]) > first for it in hints)
+
+        wait_until(arrived, "a hint arrives")
+
+    with closing(consumer), closing(announcer):
+        for lose in (lambda: None, node.lose_data):
+            for gateway in ("gatewayA", "gatewayB"):
+                flow(gateway)
+            node.kill()
+            for number in range(100):
+                announcer.announce(WorkHint(f"lost-{number}", None, "gatewayA"))
+            lose()
+            hints.clear()
+            node.start()
+        for gateway in ("gatewayA", "gatewayB"):
+            flow(gateway)
+
+
+@pytest.mark.slow
+def test_the_tls_and_the_credentials_of_a_node(
+    node: RabbitmqNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own TLS is used. A virtual host that it refuses to a correct login is named without the password."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "certificate.pem"))
+    with closing(RabbitmqPublisher(node.tls_url)) as publisher:
+        assert publisher.publish([message(at, f"c{at % 7}") for at in range(50)]) == Published(50)
+    hints: list[WorkHint] = []
+    with closing(RabbitmqQueue(node.tls_url)) as queue:
+        queue.subscribe(["gatewayA"], hints.append)
+        queue.announce(A1)
+        wait_until(lambda: hints == [A1], "the hint arrives")
+    caplog.set_level(logging.DEBUG)
+    for url in (f"{node.url}absent", f"{node.tls_url}absent"):
+        with pytest.raises(BrokerUnavailableError, match="absent") as refusal:
+            RabbitmqPublisher(url).publish(())
+        with closing(RabbitmqQueue(url)) as queue:
+            queue.announce(A1)
+            wait_until(lambda queue=queue: queue.lost == 1, "the hint is lost")  # type: ignore[misc]
+        assert "absent" in caplog.text
+        shown = [caplog.text, repr(refusal.value), *traceback.format_exception(refusal.value)]
+        assert not any(node.password in text for text in shown)
