@@ -1,12 +1,11 @@
-"""The thread of a process's relay: a greenlet once gevent has patched threads."""
+"""The thread of a process's relay or announcer: a greenlet once gevent has patched threads."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import Final
-
-from messaging.relay import Relay
+from collections.abc import Callable
+from typing import Final, Protocol
 
 logger: Final = logging.getLogger(__name__)
 
@@ -16,24 +15,35 @@ _YIELD_S: Final = 0.001
 """The least wait between two steps, in which other greenlets run."""
 
 
-class RelayThread:
-    """Runs one relay from ``start`` to ``stop``."""
+class Runnable(Protocol):
+    """What leads under a lease: the relay of events, or the announcer of work."""
 
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
+    def run(self, wait: Callable[[float], bool], /) -> None:
+        """Work until ``wait``, which gets the seconds to wait, returns True. Then give the lease back."""
+
+
+class RelayThread:
+    """Runs one relay or announcer from ``start`` to ``stop``. ``name`` is for the log."""
+
+    def __init__(self, relay: Runnable, name: str = "relay") -> None:
+        self._name = name
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=relay.run, args=[self._wait], name="relay", daemon=True)
+        self._thread = threading.Thread(target=relay.run, args=[self._wait], name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
+    def end(self) -> None:
+        """Ask the thread to end."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """End the thread, which gives the lease back. If it does not end in time, the lease expires by itself."""
-        self._stopping.set()
+        self.end()
         self._thread.join(STOP_WITHIN_S)
         if self._thread.is_alive():
-            logger.warning("the relay still waits for the broker: its lease ends when it expires")
+            logger.warning("the %s still waits: its lease ends when it expires", self._name)
 
     def _wait(self, seconds: float) -> bool:
         return self._stopping.wait(max(seconds, _YIELD_S))

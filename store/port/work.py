@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import NamedTuple, Protocol
@@ -129,6 +129,16 @@ class Lease(NamedTuple):
     owner: str | None
 
 
+class QueuedWork(NamedTuple):
+    """A piece of work that any process may lease now."""
+
+    work_id: str
+    token: int
+    transaction_id: str | None
+    gateway: str
+    """The queue of the work: a gateway, or the queue of a gateway's waiting callbacks."""
+
+
 class DeadLetterFilter(NamedTuple):
     """A selection of dead letters; None does not filter. ``state`` is dead or parked."""
 
@@ -155,6 +165,12 @@ class WorkStore(Protocol):
         """Return the seconds until the next queued or dead work of the gateway is due.
 
         0 when some is due now, None when there is none.
+        """
+
+    def queued_due(self, gateways: Collection[str], limit: int) -> list[QueuedWork]:
+        """Return up to ``limit`` due pieces of the work of each of ``gateways``, oldest due first. Leases nothing.
+
+        These are the pieces that ``claim_work`` leases: queued work, and dead letters whose time has come.
         """
 
     def clock_set_back(self, lost_s: float) -> int:

@@ -16,6 +16,7 @@ from store.port import (
     GatewayMode,
     Lease,
     Load,
+    QueuedWork,
     RelayCheckpoint,
     RelayLease,
     Snapshot,
@@ -118,6 +119,10 @@ class PostgresqlStore(PostgresqlQueries):
     def next_due_s(self, gateway: str) -> float | None:
         """See ``store.port.Store``."""
         return self._reading.read(lambda session: reads.next_due_s(session, gateway))
+
+    def queued_due(self, gateways: Collection[str], limit: int) -> list[QueuedWork]:
+        """See ``store.port.Store``; one statement for all gateways."""
+        return self._reading.read(lambda session: reads.queued_due(session, gateways, limit))
 
     def clock_set_back(self, lost_s: float) -> int:  # noqa: ARG002  # the times are the server's
         """See ``store.port.Store``."""

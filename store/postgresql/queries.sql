@@ -233,6 +233,19 @@ WHERE gateway = %s AND state IN ('queued', 'dead')
 ORDER BY next_attempt_at
 LIMIT 1;
 
+-- name: select_queued_due
+-- Work that is due now, of each of several gateways up to a limit, oldest due first. One walk along work_due for each.
+SELECT due.work_id, due.token, due.transaction_id, due.gateway
+FROM unnest(%(gateways)s::text[]) AS wanted (gateway)
+CROSS JOIN LATERAL (
+    SELECT w.work_id, w.token, w.transaction_id, w.gateway, w.next_attempt_at
+    FROM work AS w
+    WHERE w.gateway = wanted.gateway AND w.state IN ('queued', 'dead') AND w.next_attempt_at <= store_now()
+    ORDER BY w.next_attempt_at
+    LIMIT %(at_most)s
+) AS due
+ORDER BY due.next_attempt_at;
+
 -- name: hasten_lookups
 -- Make a gateway's lookups due now, except those of authorizations before the end of the hold, and without the rows
 -- that another session is claiming or moving.

@@ -20,6 +20,7 @@ from store.port import (
     Head,
     Lease,
     Load,
+    QueuedWork,
     Snapshot,
     StoredEvent,
     StreamKey,
@@ -262,6 +263,12 @@ def next_due_s(session: Session, gateway: str) -> float | None:
     """Seconds until the gateway's next piece of work is due, if any waits."""
     rows = _rows(session, "select_next_due", (gateway,))
     return rows[0][0] if rows else None
+
+
+def queued_due(session: Session, gateways: Collection[str], limit: int) -> list[QueuedWork]:
+    """Due work of each of the gateways, oldest due first."""
+    values = {"gateways": list(gateways), "at_most": limit}
+    return [QueuedWork(*row) for row in _rows(session, "select_queued_due", values)]
 
 
 def last_position(session: Session) -> int:

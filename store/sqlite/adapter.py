@@ -23,6 +23,7 @@ from store.port import (
     Lease,
     Load,
     Offload,
+    QueuedWork,
     RelayCheckpoint,
     RelayLease,
     RelayRefusal,
@@ -174,6 +175,11 @@ class SqliteStore(SqliteQueries):
         with self._readers.cursor() as cursor:
             due_us = reads.first_due_us(cursor, gateway)
         return None if due_us is None else max(0.0, (due_us - self._now_us()) / 1_000_000)
+
+    def queued_due(self, gateways: Collection[str], limit: int) -> list[QueuedWork]:
+        """See ``store.port.Store``."""
+        with self._readers.cursor() as cursor:
+            return reads.queued_due(cursor, gateways, self._now_us(), limit)
 
     def clock_set_back(self, lost_s: float) -> int:
         """See ``store.port.Store``."""

@@ -170,6 +170,14 @@ WHERE gateway = ?1 AND state IN ('queued', 'dead') AND next_attempt_at <= ?2
 ORDER BY next_attempt_at, work_id
 LIMIT ?3;
 
+-- name: select_queued_due
+-- The same with what a hint of it names.
+SELECT next_attempt_at, work_id, token, transaction_id, gateway
+FROM work
+WHERE gateway = ?1 AND state IN ('queued', 'dead') AND next_attempt_at <= ?2
+ORDER BY next_attempt_at
+LIMIT ?3;
+
 -- name: lease_work
 -- Lease a piece of work to an owner under a new token.
 UPDATE work

@@ -24,6 +24,7 @@ from store.port import (
     GatewayMode,
     Head,
     Lease,
+    QueuedWork,
     Snapshot,
     StoredEvent,
     StreamKey,
@@ -278,6 +279,14 @@ def first_due_us(cursor: apsw.Cursor, gateway: str) -> int | None:
     """When the gateway's next piece of work is due, if any waits."""
     row = cursor.execute(SQL["select_first_due"], (gateway,)).fetchone()
     return None if row is None else row[0]
+
+
+def queued_due(cursor: apsw.Cursor, gateways: Collection[str], now_us: int, limit: int) -> list[QueuedWork]:
+    """Due work of each of the gateways, oldest due first."""
+    rows: list[Row] = []
+    for gateway in gateways:
+        rows += cursor.execute(SQL["select_queued_due"], (gateway, now_us, limit))
+    return [QueuedWork(*row[1:]) for row in sorted(rows, key=itemgetter(0))]
 
 
 def last_position(cursor: apsw.Cursor) -> int:

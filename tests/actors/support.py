@@ -26,6 +26,7 @@ from store.port import (
     Lease,
     Load,
     MoveWork,
+    QueuedWork,
     Snapshot,
     Store,
     StreamKey,
@@ -295,6 +296,10 @@ class TroubledStore(Store):
     def next_due_s(self, gateway: str) -> float | None:
         """See Store."""
         return self._meet("next_due_s", lambda: self._store.next_due_s(gateway))
+
+    def queued_due(self, gateways: Collection[str], limit: int) -> list[QueuedWork]:
+        """See Store."""
+        return self._meet("queued_due", lambda: self._store.queued_due(gateways, limit))
 
     def breakers(self) -> dict[str, BreakerRecord]:
         """See Store."""

@@ -23,6 +23,7 @@ from store.port import (
     GatewayMode,
     Lease,
     Load,
+    QueuedWork,
     Snapshot,
     StreamKey,
     WorkItem,
@@ -202,6 +203,10 @@ class FaultyStore:
     def next_due_s(self, gateway: str) -> float | None:
         """See Store."""
         return self._read(lambda: self._store.next_due_s(gateway))
+
+    def queued_due(self, gateways: Collection[str], limit: int) -> list[QueuedWork]:
+        """See Store."""
+        return self._read(lambda: self._store.queued_due(gateways, limit))
 
     def clock_set_back(self, lost_s: float) -> int:
         """See Store."""

@@ -20,6 +20,7 @@ from store.port import (
     Head,
     OpenWork,
     Part,
+    QueuedWork,
     StreamKey,
     WorkError,
     WorkItem,
@@ -129,6 +130,42 @@ def test_a_claim_returns_due_work_only(store: PaymentStore, pass_time: Callable[
     assert claimed(store) == ["t1"]
     pass_time(60)
     assert claimed(store) == ["t2"]
+
+
+def test_due_work_of_several_gateways_is_listed(store: PaymentStore, pass_time: Callable[[float], None]) -> None:
+    """The list has what a claim would lease, oldest due first, up to the limit for each gateway, and leases nothing."""
+    customer = Customer()
+    for number in range(3):
+        store.append([customer.deposit(f"a{number}")])
+        pass_time(1)
+        store.append([customer.deposit(f"b{number}", gateway="gatewayB")])
+        pass_time(1)
+    store.append([customer.deposit("leased", owner=OWNER), customer.deposit("c", gateway="gatewayC")])
+    store.append([customer.deposit("later"), customer.deposit("parked"), customer.deposit("dead")])
+    change(store, customer, Step(work=(move("later", delay_s=60), move("parked", state=WorkState.PARKED))))
+    change(store, customer, Step(work=(move("dead", state=WorkState.DEAD, delay_s=5), move("a0"))))
+    names = {"gatewayA", "gatewayB", "absent"}
+    assert store.queued_due(names, 2) == [
+        QueuedWork("b0", 1, "b0", "gatewayB"),
+        QueuedWork("a1", 1, "a1", "gatewayA"),
+        QueuedWork("b1", 1, "b1", "gatewayB"),
+        QueuedWork("a2", 1, "a2", "gatewayA"),
+    ]
+    assert store.queued_due([], 10) == []
+    pass_time(5)
+    listed = store.queued_due(["gatewayA"], 100)
+    assert [work.work_id for work in listed] == ["a1", "a2", "a0", "dead"]
+    assert [work.token for work in listed] == [1, 1, 2, 2]
+    assert claimed(store) == ["a1", "a2", "a0", "dead"]
+    assert store.queued_due(["gatewayA"], 100) == []
+
+
+def test_listed_work_may_have_no_transaction(store: PaymentStore) -> None:
+    """A stored callback whose transaction is not known is listed in its queue."""
+    work = OpenWork("callback-1", None, "callbacks:gatewayA", Action.APPLY, "Callback", None, b"x")
+    assert store.append([Write(StreamKey("main", "c"), Head(), (Part((), (), None, (work,)),))]) == [COMMITTED]
+    assert store.queued_due(["gatewayA"], 1) == []
+    assert store.queued_due(["callbacks:gatewayA"], 1) == [QueuedWork("callback-1", 1, None, "callbacks:gatewayA")]
 
 
 def test_parked_work_waits_for_an_operator(store: PaymentStore, pass_time: Callable[[float], None]) -> None:

@@ -24,6 +24,7 @@ from store.queries import TransactionFilter
 from store.sqlite import reads as sqlite_reads
 from store.sqlite import relays as sqlite_relays
 from store.sqlite.migrate import migrate
+from store.sqlite.rows import to_us
 from tests.store.filling import Shape, fill_postgresql, fill_sqlite
 from tests.store.million import PAGE, questions
 from tests.store.plans import PostgresqlReader, Reading, SqliteReader
@@ -138,6 +139,21 @@ def test_the_figures_of_a_relay(readers: Readers, filled: Schema) -> None:
         assert both[0].read <= 3
         assert both[0].pages <= 20
         assert both[1].read <= 100
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+def test_the_list_of_due_work_reads_what_it_returns(readers: Readers, limit: int) -> None:
+    """Every processor and the announcer ask for it all the time: one walk along an index for each gateway."""
+    queues = ["absent", "gatewayA", "gatewayB", "callbacks:gatewayA", "callbacks:gatewayB"]
+    now_us = to_us(SHAPE.at(2 * SHAPE.count))
+    postgresql = readers.postgresql.read(lambda session: postgresql_reads.queued_due(session, queues, limit))
+    sqlite = readers.sqlite.read(lambda cursor: sqlite_reads.queued_due(cursor, queues, now_us, limit))
+    assert len(postgresql.result) == len(sqlite.result)
+    assert {work.gateway for work in sqlite.result} == set(queues[1:])
+    assert (set(postgresql.plan), wrong(sqlite)) == ({"Index Scan work work_due"}, [])
+    assert postgresql.read <= len(postgresql.result) + len(queues)  # the plan has rounded means of its loops
+    assert postgresql.pages <= 3 * len(queues) + len(postgresql.result)
+    assert sqlite.read <= 20 * (len(queues) + len(sqlite.result))
 
 
 TIMES: Final[Sequence[tuple[datetime | None, datetime | None]]] = (

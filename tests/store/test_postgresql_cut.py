@@ -219,6 +219,7 @@ CHANGES: dict[str, Callable[[PostgresqlStore], object]] = {
     "release_dead": lambda store: store.release_dead(15),
     "hasten_lookups": lambda store: store.hasten_lookups("gatewayA"),
     "next_due_s": lambda store: store.next_due_s("gatewayA"),
+    "queued_due": lambda store: store.queued_due(["gatewayA"], 1),
     "load": lambda store: store.load(StreamKey("main", "x")),
     "gateway_modes": lambda store: store.gateway_modes(),
     "breakers": lambda store: store.breakers(),

@@ -122,6 +122,7 @@ def test_reads_leave_no_snapshot_open(store: SqliteStore, tmp_path: Path) -> Non
         lambda: store.customer(key),
         lambda: store.stream_events(key, after=0, limit=1),
         lambda: store.next_due_s("gatewayA"),
+        lambda: store.queued_due(["gatewayA"], 1),
         lambda: store.relay_health("events"),
         lambda: store.claim_work(OWNER, "gatewayA", 5),
         lambda: store.release_dead(1e6),
