@@ -16,8 +16,17 @@ QUEUE_MAX: Final = 10_000
 """Hints of a queue. More push out the oldest ones."""
 DELIVERIES_MAX: Final = 5
 """Deliveries of a hint whose consumers die before they acknowledge it."""
-AGAIN_S: Final = 2.0
-"""The least time between two attempts to declare, or to consume, the same queue on one connection."""
+DELETED_S: Final = 2.0
+"""The wait before a queue that was deleted is declared anew.
+
+RabbitMQ tells consumers of a deleted quorum queue nothing, and leaves them without deliveries, when the queue exists
+again within some milliseconds (seen with 3.10). So all processes wait for longer than that.
+"""
+REFUSED_S: Final = 30.0
+"""The wait before a queue is used again that the broker refuses, or that does not answer.
+
+A quorum queue without a majority of its replicas does not answer, and the queues of other gateways may well do.
+"""
 
 _ARGUMENTS: Final = {
     "x-queue-type": "quorum",
@@ -47,8 +56,8 @@ class Topology:
         self._problems: dict[str, str] = {}
         """By gateway: what was logged last."""
 
-    def declare(self, channel: amqp.Channel, gateway: str) -> None:
-        """Declare exchange, queue and binding of ``gateway``.
+    def declare(self, channel: amqp.Channel, gateway: str) -> str:
+        """Declare exchange, queue and binding of ``gateway``. Returns what the broker refuses, and why; may be empty.
 
         A refusal closes and opens the channel, so it must have neither consumers nor confirms.
         """
@@ -58,13 +67,13 @@ class Topology:
             lambda: channel.queue_declare(queue, durable=True, auto_delete=False, arguments=_ARGUMENTS),
             lambda: channel.queue_bind(queue, exchange, gateway),
         )
-        self.note(gateway, "; ".join(refusal for step in steps if (refusal := refusal_of(step))))
+        return "; ".join(refusal for step in steps if (refusal := refusal_of(step)))
 
     def note(self, gateway: str, problem: str) -> None:
         """Log a problem with the queue of ``gateway``, unless it is the last one. An empty text: there is none."""
         if problem and self._problems.get(gateway) != problem:
             logger.warning(
-                "RabbitMQ refuses a queue of work hints, so polling finds the work: %s",
+                "problem with a queue of work hints in RabbitMQ; polling finds the work meanwhile: %s",
                 problem,
                 extra={"fields": {"gateway": gateway, "queue": self.names.queue(gateway)}},
             )

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple, Protocol
+from functools import partial
+from typing import Final, Protocol
 
 import amqp
 import pytest
+from cloudevents.core.bindings import rabbitmq
+from cloudevents.core.formats.json import JSONFormat
 
-from messaging.cloud_events import KAFKA_PREFIX
-from messaging.kafka import KafkaPublisher
 from messaging.port import Publisher
 from messaging.rabbitmq import RabbitmqPublisher
 from messaging.rabbitmq_link import Address
 from tests.messaging.cutting_proxy import CuttingProxy
-from tests.messaging.kafka_refusals import RefusingProxy
-from tests.messaging.kafka_server import KafkaServer, Reader, binary, create_topic, headers_of
+from tests.messaging.delivery import FULL, Delivery
+from tests.messaging.kafka_broker import Kafka
 from tests.messaging.memory import MemoryBroker, MemoryPublisher
 
-FULL: Final = "full"
-"""The merchant whose messages the broker refuses while it is full."""
+__all__ = ["BROKERS", "FULL", "RABBITMQ_URL", "Broker", "Delivery", "InMemory", "RabbitMQ"]
+
 RABBITMQ_URL: Final = os.environ.get("PAYMENTS_TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672/")
-
-
-class Delivery(NamedTuple):
-    """A message as a consumer gets it."""
-
-    event_id: str
-    attributes: Mapping[str, str]
-    data: bytes
 
 
 class Broker(Protocol):
@@ -104,9 +98,13 @@ class InMemory:
 
 
 class RabbitMQ:
-    """A RabbitMQ server behind a proxy, with an exchange and a queue of this test."""
+    """A RabbitMQ server behind a proxy, with an exchange and a queue of this test.
 
-    def __init__(self) -> None:
+    The SDK of the CloudEvents project reads the messages, in whichever mode they are.
+    """
+
+    def __init__(self, *, structured: bool = False) -> None:
+        self._structured = structured
         self._address = Address.of(RABBITMQ_URL)
         self.exchange = f"payments.test.{uuid.uuid4().hex}"
         self.queue, self._full = f"{self.exchange}.all", f"{self.exchange}.full"
@@ -132,19 +130,23 @@ class RabbitMQ:
         """See Broker."""
         address = self._address
         url = f"amqp://{address.user}:{address.password}@127.0.0.1:{self.proxy.port}{address.virtual_host}"
-        self.publishers.append(RabbitmqPublisher(url, exchange=self.exchange, confirm_s=5.0))
+        self.publishers.append(
+            RabbitmqPublisher(url, structured=self._structured, exchange=self.exchange, confirm_s=5.0)
+        )
         return self.publishers[-1]
 
     def received(self) -> list[Delivery]:
         """See Broker."""
-        return [
-            Delivery(
-                got.properties["message_id"],
-                {name.removeprefix("ce-"): text for name, text in got.headers.items() if name.startswith("ce-")},
-                bytes(got.body if isinstance(got.body, bytes) else got.body.encode()),
-            )
-            for got in self.raw()
-        ]
+        found = []
+        for got in self.raw():
+            sent = rabbitmq.RabbitMQMessage(got.headers or {}, got.properties["content_type"], body_of(got))
+            event = rabbitmq.from_rabbitmq(sent, JSONFormat())
+            attributes = event.get_attributes()
+            assert attributes.pop("datacontenttype") == "application/json"
+            attributes["time"] = attributes["time"].isoformat().replace("+00:00", "Z")
+            data = json.dumps(event.get_data()).encode()
+            found.append(Delivery(got.properties["message_id"], attributes, data))
+        return found
 
     def raw(self) -> list[amqp.Message]:
         """Everything that arrived, as the library has it."""
@@ -183,7 +185,7 @@ class RabbitMQ:
             self.proxy.cut()
 
         def hold(data: bytes) -> None:
-            if b"ce-id" in data:
+            if b"specversion" in data:
                 self.proxy.on_request = lambda _: None
                 self.proxy.hold_answers()
                 threading.Thread(target=cut, daemon=True).start()
@@ -202,89 +204,24 @@ class RabbitMQ:
         self._connection.close()
 
 
-def _rabbitmq() -> RabbitMQ:
+def body_of(message: amqp.Message) -> bytes:
+    """The body of a message, which the library decodes when its encoding is named."""
+    return message.body if isinstance(message.body, bytes) else message.body.encode()
+
+
+def _rabbitmq(*, structured: bool = False) -> RabbitMQ:
     """A RabbitMQ server; skips the test where none answers."""
     try:
-        return RabbitMQ()
+        return RabbitMQ(structured=structured)
     except OSError as error:
         pytest.skip(f"no RabbitMQ at {Address.of(RABBITMQ_URL)!r}: {error}")
 
 
-class Kafka:
-    """A broker of Kafka's protocol behind a proxy. The topic has one partition, so that all messages have one order."""
-
-    TOPIC: Final = "payments.test.v1"
-
-    def __init__(self) -> None:
-        binary()
-        self.proxy = RefusingProxy(("127.0.0.1", 0))
-        self.server = KafkaServer(self.proxy.port)
-        self.proxy.server = ("127.0.0.1", self.server.port)
-        create_topic(self.server.servers, self.TOPIC, partitions=1)
-        self._reader = Reader(self.server.servers, self.TOPIC)
-        self.publishers: list[KafkaPublisher] = []
-
-    @property
-    def url(self) -> str:
-        """The address of the proxy."""
-        return f"kafka://127.0.0.1:{self.proxy.port}"
-
-    def publisher(self, *, confirm_s: float = 5.0) -> KafkaPublisher:
-        """See Broker."""
-        self.publishers.append(KafkaPublisher(self.url, topic=self.TOPIC, confirm_s=confirm_s))
-        return self.publishers[-1]
-
-    def received(self) -> list[Delivery]:
-        """See Broker."""
-        deliveries = []
-        for got in self._reader.read():
-            headers = headers_of(got)
-            assert headers.pop("content-type") == "application/json"
-            attributes = {name.removeprefix(KAFKA_PREFIX): value for name, value in headers.items()}
-            deliveries.append(Delivery(attributes["id"], attributes, got.value() or b""))
-        return deliveries
-
-    def fill(self) -> None:
-        """See Broker: the proxy answers for it."""
-        self.proxy.refused_bytes = f"{FULL}/".encode()
-
-    def empty(self) -> None:
-        """See Broker."""
-        self.proxy.refused_bytes = None
-
-    def go_away(self) -> None:
-        """See Broker."""
-        self.proxy.go_away()
-
-    def come_back(self) -> None:
-        """See Broker."""
-        self.proxy.come_back()
-
-    def lose_next_confirm(self) -> None:
-        """See Broker."""
-        arrivals = Reader(self.server.servers, self.TOPIC)
-        arrivals.read()
-
-        def cut() -> None:
-            while not arrivals.read():
-                pass  # it has not arrived yet
-            self.proxy.cut()
-
-        def hold(data: bytes) -> None:
-            if b"ce_id" in data:
-                self.proxy.on_request = lambda _: None
-                self.proxy.hold_answers()
-                threading.Thread(target=cut, daemon=True).start()
-
-        self.proxy.on_request = hold
-
-    def close(self) -> None:
-        """See Broker."""
-        for publisher in self.publishers:
-            publisher.close()
-        self.proxy.close()
-        self.server.close()
-
-
-BROKERS: Final[dict[str, Callable[[], Broker]]] = {"memory": InMemory, "rabbitmq": _rabbitmq, "kafka": Kafka}
+BROKERS: Final[dict[str, Callable[[], Broker]]] = {
+    "memory": InMemory,
+    "rabbitmq": _rabbitmq,
+    "rabbitmq-structured": partial(_rabbitmq, structured=True),
+    "kafka": Kafka,
+    "kafka-structured": partial(Kafka, structured=True),
+}
 """A new adapter adds one line here."""

@@ -18,9 +18,10 @@ from messaging.kafka import TOPIC, KafkaPublisher
 from messaging.kafka_address import Address
 from messaging.port import BrokerUnavailableError, Published
 from tests.gateways.transport import TLS
-from tests.messaging.brokers import BROKERS, FULL, Kafka
 from tests.messaging.builders import message
 from tests.messaging.cutting_proxy import CuttingProxy
+from tests.messaging.delivery import FULL
+from tests.messaging.kafka_broker import Kafka
 from tests.messaging.kafka_refusals import (
     MESSAGE_TOO_LARGE,
     NOT_LEADER,
@@ -35,8 +36,7 @@ SECRET: Final = "hunter2"
 @pytest.fixture
 def broker() -> Iterator[Kafka]:
     """A broker behind a proxy, with a topic of one partition."""
-    broker = BROKERS["kafka"]()
-    assert isinstance(broker, Kafka)
+    broker = Kafka()
     yield broker
     broker.close()
 
@@ -105,7 +105,7 @@ def test_what_was_given_up_is_never_sent(broker: Kafka) -> None:
     returning = threading.Timer(0.3, broker.come_back)
 
     def lose(request: bytes) -> None:
-        if b"ce_id" in request:
+        if b"specversion" in request:
             broker.proxy.on_request = lambda _: None
             broker.go_away()
             returning.start()
