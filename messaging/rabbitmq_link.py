@@ -105,9 +105,13 @@ class Link:
         return self._connection.channel()
 
     def abandon(self, channel: amqp.Channel) -> None:
-        """Close a channel that does not answer, without a wait. Its answers are ignored."""
+        """Close a channel that does not answer, and ignore what it may answer later.
+
+        Raises TimeoutError when the connection as a whole does not answer.
+        """
         channel.is_closing = True
         channel.send_method(amqp.spec.Channel.Close, "BsBB", (0, "", 0, 0))
+        self.channel().close()
 
     def receive(self, timeout_s: float) -> None:
         """Read one message or answer and hand it to its callback. Raises TimeoutError when none comes."""
