@@ -34,7 +34,9 @@ REFUSED_S: Final = 10.0
 """The wait before a refused event is tried again."""
 RETRY_FIRST_S: Final = 0.5
 RETRY_MAX_S: Final = 10.0
-"""The wait after an error of the store or the broker doubles from the first to the longest."""
+"""The wait after an error of the store or the broker doubles from the first to the longest, or to a third of the lease.
+
+So the leader keeps its lease while the broker is away."""
 
 
 class RelaySource(RelayStore, GenerationStore, Protocol):
@@ -122,7 +124,7 @@ class Relay:
             self.state = self.state._replace(problem=None)
             return wait_s
         wait_s, self._retry_s = self._retry_s, min(2 * self._retry_s, RETRY_MAX_S)
-        return wait_s
+        return min(wait_s, self._lease_s / 3)
 
     def resign(self) -> None:
         """Stop leading and close the connection. Another relay leads at once, or when the lease expires."""

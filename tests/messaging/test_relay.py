@@ -112,15 +112,17 @@ def test_confirms_that_are_lost_are_awaited_by_repetition(scenario: Scenario) ->
 
 
 def test_a_backlog_goes_out_after_an_outage(scenario: Scenario, caplog: pytest.LogCaptureFixture) -> None:
-    """While the broker is down the relay asks less and less often. It needs no restart when the broker is back."""
+    """While the broker is down the relay asks less and less often, and keeps its lease. It needs no restart."""
     scenario.broker.is_up = False
-    relay = scenario.relay()
+    lease_s = 6.0
+    relay = scenario.relay(lease_s=lease_s)
     waits = []
     with caplog.at_level(logging.WARNING):
         for _ in range(8):
             waits.append(relay.step())
             scenario.wait(waits[-1])
-    assert waits == [min(RETRY_FIRST_S * 2**number, RETRY_MAX_S) for number in range(8)]
+            assert scenario.at().lease_left_s > 0
+    assert waits == [min(RETRY_FIRST_S * 2**number, RETRY_MAX_S, lease_s / 3) for number in range(8)]
     assert relay.state.problem == "the broker is down"
     assert "the broker is down" in caplog.text
     scenario.fill(2)
