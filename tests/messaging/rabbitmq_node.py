@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -80,6 +81,25 @@ class RabbitmqNode:
         connection = amqp.Connection(host=f"127.0.0.1:{self.port}", userid=USER, password=self.password)
         connection.connect()
         return connection
+
+    def suspend(self, queue: str, *, until: Callable[[], None]) -> None:
+        """Let a quorum queue answer nothing while ``until`` runs, as when it has no majority."""
+        self._evaluate(f"sys:suspend({{'%2F_{queue}', node()}})")
+        try:
+            until()
+        finally:
+            self._evaluate(f"sys:resume({{'%2F_{queue}', node()}})")
+
+    def settled(self, *queues: str) -> bool:
+        """Whether these quorum queues survive a kill: RabbitMQ 3.10 writes the list of them some time later."""
+        (names,) = (self._folder / "mnesia").glob("*/quorum/*/names.dets")
+        return all(queue.encode() in names.read_bytes() for queue in queues)
+
+    def _evaluate(self, expression: str) -> None:
+        environ = {**self._environ, "PATH": f"{Path(SERVER).parent}:{self._environ['PATH']}"}
+        command = ["rabbitmqctl", "-n", environ["RABBITMQ_NODENAME"], "eval", f"{expression}."]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert "ok" in done.stdout.split(), done.stdout + done.stderr
 
     def lose_data(self) -> None:
         """Remove all data of a node that is not running."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from messaging import rabbitmq_announcing, rabbitmq_consuming
 from messaging.port import BrokerUnavailableError, Published, WorkHint
 from messaging.rabbitmq import EXCHANGE, RabbitmqPublisher
 from messaging.rabbitmq_queue import RabbitmqQueue
@@ -88,36 +89,85 @@ def test_a_node_that_is_killed(store: PaymentStore, pass_time: Callable[[float],
     assert versions == {name: list(range(1, len(found) + 1)) for name, found in versions.items()}
 
 
-@pytest.mark.slow
-def test_hints_go_on_after_a_node_was_killed(node: RabbitmqNode) -> None:
-    """The same queues declare everything anew, also when the node comes back without its data."""
-    hints: list[WorkHint] = []
-    consumer, announcer = RabbitmqQueue(node.url), RabbitmqQueue(node.url)
-    consumer.subscribe(["gatewayA", "gatewayB"], hints.append)
-    rounds = itertools.count()
+class Flow:
+    """An announcer and a consumer of hints at a node."""
 
-    def flow(gateway: str) -> None:
+    def __init__(self, node: RabbitmqNode) -> None:
+        self._consumer, self.announcer = RabbitmqQueue(node.url), RabbitmqQueue(node.url)
+        self._hints: list[WorkHint] = []
+        self._numbers = itertools.count()
+
+    def subscribe(self, *gateways: str) -> None:
+        """Consume."""
+        self._consumer.subscribe(gateways, self._hints.append)
+
+    def check(self, gateway: str) -> None:
         """Announce hints until one arrives."""
-        first = next(rounds)
+        first = next(self._numbers)
 
         def arrived() -> bool:
-            announcer.announce(WorkHint(f"w-{next(rounds)}", None, gateway))
-            return any(it.gateway == gateway and int(it.work_id[2:]) > first for it in hints)
+            self.announcer.announce(WorkHint(f"w-{next(self._numbers)}", None, gateway))
+            return any(it.gateway == gateway and int(it.work_id[2:]) > first for it in self._hints)
 
         wait_until(arrived, "a hint arrives")
 
-    with closing(consumer), closing(announcer):
-        for lose in (lambda: None, node.lose_data):
+    def close(self) -> None:
+        """Close both."""
+        self._consumer.close()
+        self.announcer.close()
+
+
+@pytest.mark.slow
+def test_hints_go_on_after_a_node_was_killed(node: RabbitmqNode) -> None:
+    """The same queues declare everything anew, also when the node comes back without its data."""
+
+    def kept() -> None:
+        wait_until(lambda: node.settled("payments.work.gatewayA", "payments.work.gatewayB"), "the node has the queues")
+        node.kill()
+
+    def lost() -> None:
+        node.kill()
+        node.lose_data()
+
+    with closing(Flow(node)) as flow:
+        flow.subscribe("gatewayA", "gatewayB")
+        for kill in (kept, lost):
             for gateway in ("gatewayA", "gatewayB"):
-                flow(gateway)
-            node.kill()
+                flow.check(gateway)
+            kill()
             for number in range(100):
-                announcer.announce(WorkHint(f"lost-{number}", None, "gatewayA"))
-            lose()
-            hints.clear()
+                flow.announcer.announce(WorkHint(f"w-{number}", None, "gatewayA"))
             node.start()
         for gateway in ("gatewayA", "gatewayB"):
-            flow(gateway)
+            flow.check(gateway)
+
+
+@pytest.mark.slow
+def test_a_queue_that_does_not_answer(
+    node: RabbitmqNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hints of other gateways flow, and its own do so again when it answers. Each side says once what is wrong."""
+    for module in (rabbitmq_announcing, rabbitmq_consuming):
+        monkeypatch.setattr(module, "REFUSED_S", 1.0)
+    with closing(Flow(node)) as flow:
+        flow.announcer.announce(WorkHint("w-0", None, "bad"))
+        flow.subscribe("good")
+        flow.check("good")
+
+        def silent() -> None:
+            flow.subscribe("bad")
+            for _ in range(3):
+                lost = flow.announcer.lost
+                flow.announcer.announce(WorkHint("w-0", None, "bad"))
+                wait_until(lambda lost=lost: flow.announcer.lost > lost, "it is lost")  # type: ignore[misc]
+                flow.check("good")
+            wait_until(lambda: "no answer within" in caplog.text, "the consumer says it")
+
+        node.suspend("payments.work.bad", until=silent)
+        flow.check("bad")
+        flow.check("good")
+    logged = [record.message for record in caplog.records if record.name.startswith("messaging")]
+    assert sorted(text.rpartition(": ")[2] for text in logged) == ["no answer within 2 s", "no confirm within 2 s"]
 
 
 @pytest.mark.slow

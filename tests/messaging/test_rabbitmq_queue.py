@@ -126,7 +126,7 @@ def test_properties_of_foreign_messages_do_not_matter(mq: RabbitmqNetwork, odd: 
 
 
 def test_the_queue_is_deleted_under_its_consumer(mq: RabbitmqNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is declared anew, by both sides, without a new connection."""
+    """Both sides declare it anew."""
     for module in (rabbitmq_announcing, rabbitmq_consuming):
         monkeypatch.setattr(module, "DELETED_S", 0.2)
     _, hints = subscribed(mq, "gatewayA")
@@ -143,7 +143,6 @@ def test_the_queue_is_deleted_under_its_consumer(mq: RabbitmqNetwork, monkeypatc
 
         mq.settle(announced)
         assert set(hints) == {A2}
-    assert mq.proxy._accepted == 2
 
 
 def test_the_exchange_is_deleted(mq: RabbitmqNetwork) -> None:
