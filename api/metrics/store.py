@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 FRESH_S: Final = 5.0
 """The time for which the result of a read is reused."""
 COST_SHARE: Final = 0.02
-"""The largest share of the time for reading. With 100,000 pieces of unfinished work a read takes 50 ms."""
+"""The largest share of the time for reading. With 100,000 pieces of unfinished work a read takes 60 ms."""
 WAIT_S: Final = 2.0
 """The longest wait for the store, so that the other metrics arrive within the timeout of the scrape."""
 DEAD: Final = {WorkState.DEAD: "waiting", WorkState.PARKED: "parked"}

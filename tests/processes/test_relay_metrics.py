@@ -14,6 +14,7 @@ from tests.messaging.cutting_proxy import CuttingProxy
 from tests.processes.installation import Installation
 from tests.processes.process import wait_until
 from tests.scraping import of
+from tests.tooling.test_monitoring import served
 
 
 @pytest.fixture
@@ -51,6 +52,9 @@ def test_an_outage_of_the_broker_is_in_the_metrics(installation: Installation, p
     wait_until(lambda: published(3), "three events are published")
     now = figures(installation)
     assert (now["leading"], now["led"], now["failing"], now["refused"]) == (1, 1, 0, 0)
+    found = {name for name, _ in installation.scrape()}
+    every = {f"{name}_sum" if kind == "histogram" else name for name, (kind, _) in served().items()}
+    assert {name for name in every - found if name.startswith("payments_relay_")} == set()
     assert installation.manage("relay", "status").wait() == 0
 
     proxy.go_away()
