@@ -18,9 +18,9 @@ from tests.processes.test_kill_several import IMPATIENT, SETTINGS
 
 pytestmark = pytest.mark.slow
 
-DEPOSITS: Final = 60
+DEPOSITS: Final = 80
 """Deposits during which one role is killed."""
-ROLES: Final = ("processor", "relay", "api", "relay", "processor")
+ROLES: Final = ("processor", "relay", "api")
 
 
 @pytest.fixture
