@@ -32,6 +32,8 @@ POLL_S: Final = 0.001
 _ADMIN_POLL_S: Final = 0.005
 _REASON_S: Final = 0.1
 """The wait for the reason of a failure, which may be reported after it."""
+_NOTICE: Final = 5
+_CONFIGURATION: Final = "CONFWARN"
 _REPORTS_MAX: Final = 100
 
 _BROKER_DEFAULT: Final = -1
@@ -82,6 +84,7 @@ class Reports:
             "socket.keepalive.enable": True,
             "socket.connection.setup.timeout.ms": int(CONNECT_S * 1000),
             "log.connection.close": False,
+            "log_level": _NOTICE,  # what a client reports while it ends goes to stderr
             "logger": self,
             "error_cb": self._on_error,
             **more,
@@ -89,7 +92,8 @@ class Reports:
 
     def log(self, level: int, text: str, *values: object) -> None:
         """Receive a line, as a logger does. Called by librdkafka. The adapter says what follows, at a higher level."""
-        self.note(min(level, logging.INFO), f"librdkafka: {text % values}")
+        if _CONFIGURATION not in values:  # our settings are as they are meant
+            self.note(min(level, logging.INFO), f"librdkafka: {text % values}")
 
     def note(self, level: int, text: str) -> None:
         """Collect a line for the log."""

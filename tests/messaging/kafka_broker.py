@@ -51,8 +51,10 @@ class Kafka:
 
     def _delivery(self, got: Message) -> Delivery:
         headers = {name: text.encode() for name, text in headers_of(got).items()}
-        event = sdk.from_kafka(sdk.KafkaMessage(headers, got.key() or b"", got.value() or b""), JSONFormat())
+        key = got.key() or b""
+        event = sdk.from_kafka(sdk.KafkaMessage(headers, key, got.value() or b""), JSONFormat())
         attributes = event.get_attributes()
+        assert attributes.pop("partitionkey") == key.decode()  # the SDK takes it from the key
         assert attributes.pop("datacontenttype") == "application/json"
         attributes["time"] = attributes["time"].isoformat().replace("+00:00", "Z")
         return Delivery(event.get_id(), attributes, json.dumps(event.get_data()).encode())

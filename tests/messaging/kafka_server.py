@@ -30,6 +30,7 @@ class KafkaServer:
     """
 
     def __init__(self, advertised: int | None = None, *, authentication: bool = False) -> None:
+        program = binary()
         self.port: Final = free_port()
         self._folder = tempfile.TemporaryDirectory()
         address = "tcp://127.0.0.1:{}"
@@ -38,7 +39,7 @@ class KafkaServer:
             "--advertised-listener-url": address.format(advertised or self.port),
             "--storage-engine": "memory://tansu/",
         }
-        command = [binary(), "broker", *(word for option in options.items() for word in option), "--silent"]
+        command = [program, "broker", *(word for option in options.items() for word in option), "--silent"]
         command += ["--authentication"] if authentication else []
         folder = Path(self._folder.name)
         self._process = Process("tansu", command, cwd=folder, environ=os.environ, folder=folder)

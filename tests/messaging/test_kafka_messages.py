@@ -11,9 +11,13 @@ from typing import Final
 import pytest
 from cloudevents.core.bindings import kafka as sdk
 from cloudevents.core.formats.json import JSONFormat
+from confluent_kafka import KafkaError
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # its __init__ exports it
 
+from messaging import kafka_client
 from messaging.cloud_events import CONTENT_TYPE, STRUCTURED_CONTENT_TYPE, CloudEvents
 from messaging.kafka import TOPIC, KafkaPublisher
+from messaging.kafka_address import Address
 from messaging.port import Message, Published
 from store.backend import PaymentStore
 from tests.messaging.builders import message
@@ -100,6 +104,22 @@ def test_a_missing_topic_is_created(server: KafkaServer) -> None:
     publisher.publish(())
     publisher.close()
     assert partitions_of(server.servers, "payments.created") == 12
+
+
+def test_a_cluster_without_a_default_replication_factor(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before version 2.4 it must be given: the topic gets one replica, and a warning says so."""
+    tried: list[int] = []
+
+    def create(_reports: object, topic: NewTopic) -> KafkaError | None:
+        tried.append(topic.replication_factor)
+        return KafkaError(KafkaError._UNSUPPORTED_FEATURE) if topic.replication_factor == -1 else None
+
+    monkeypatch.setattr(kafka_client, "_create", create)
+    kafka_client.prepare_topic(Address(("mq:9092",)), "payments.old", {})
+    assert tried == [-1, 1]
+    assert "payments.old gets one replica" in caplog.text
 
 
 def test_an_existing_topic_stays_as_it_is(server: KafkaServer) -> None:
