@@ -82,7 +82,7 @@ def relaying(
             completed = measure(COMPLETE, conditions, filled=database)
             say(f"  {COMPLETE:13} {completed.rate:7,.0f}/s {completed.cpu_us:6,.0f} us of CPU each")
             for row, broker in zip(rows, brokers, strict=True):
-                if broker is not brokers[0]:
+                if row is not rows[0]:
                     _rewind(database)
                 relayed = _relay(database, conditions.target, broker)
                 row.completed.append(completed)
