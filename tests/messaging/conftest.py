@@ -9,6 +9,7 @@ import pytest
 
 from messaging.local import LocalQueue
 from messaging.port import WorkQueue
+from tests.messaging.rabbitmq_network import RabbitmqNetwork
 
 # The stores, for the relay.
 from tests.store.conftest import fixture, migrated_schema, pass_time, schema, shared_store, store  # noqa: F401
@@ -45,7 +46,7 @@ class LocalNetwork:
         self._queue.close()
 
 
-NETWORKS: Final[dict[str, Callable[[], Network]]] = {"local": LocalNetwork}
+NETWORKS: Final[dict[str, Callable[[], Network]]] = {"local": LocalNetwork, "rabbitmq": RabbitmqNetwork}
 """A new adapter adds one line here."""
 
 
