@@ -12,14 +12,16 @@ from urllib.parse import unquote, urlsplit
 
 import amqp
 
+from messaging.rabbitmq_frames import Outgoing, publication
+
 CONNECT_S: Final = 5.0
 CONFIRM_S: Final = 10.0
 """The longest wait for the confirms of a batch, and for a message to be written."""
 HEARTBEAT_S: Final = 30
+WRITE_MAX: Final = 50
+"""Messages of one write. The broker takes them while the next ones are encoded."""
 LEAVE_S: Final = 0.5
 """The longest wait for the broker's agreement to a close."""
-PERSISTENT: Final = 2
-"""The delivery mode of messages that the broker keeps on disk."""
 SHORT_MAX: Final = 255
 """Bytes of a short string of AMQP, such as a name or a routing key."""
 
@@ -97,6 +99,10 @@ class Link:
         """Open one more channel."""
         return self._connection.channel()
 
+    def publish(self, channel: int, exchange: str, messages: Sequence[Outgoing]) -> None:
+        """Publish ``messages`` as mandatory, with one write."""
+        self._connection.send([publication(channel, exchange, one, self._connection.frame_max) for one in messages])
+
     def receive(self, timeout_s: float) -> None:
         """Read one message or answer and hand it to its callback. Raises TimeoutError when none comes."""
         self._connection.drain_events(timeout=timeout_s)
@@ -129,14 +135,6 @@ class Link:
         self._connection.interrupt()
 
 
-class Outgoing(NamedTuple):
-    """A message to publish; ``place`` is the caller's name for it."""
-
-    place: int
-    message: amqp.Message
-    routing_key: str
-
-
 class Confirms:
     """Publishes on a channel of its own in confirm mode. ``on_return`` gets the routing keys of unroutable messages."""
 
@@ -164,10 +162,11 @@ class Confirms:
     def publish(self, batch: Sequence[Outgoing]) -> dict[int, str]:
         """Publish ``batch`` as mandatory, and wait for all confirms. Returns the reasons of refusals by place."""
         self._refusals = {}
-        for place, message, routing_key in batch:
-            self._tag += 1
-            self._places[self._tag] = place
-            self._channel.basic_publish(message, exchange=self._exchange, routing_key=routing_key, mandatory=True)
+        for first in range(0, len(batch), WRITE_MAX):
+            messages = batch[first : first + WRITE_MAX]
+            self._link.publish(self._channel.channel_id, self._exchange, messages)
+            self._places.update(enumerate((one.place for one in messages), self._tag + 1))
+            self._tag += len(messages)
         deadline = self._monotonic() + self._confirm_s
         while self._places:
             left_s = deadline - self._monotonic()
@@ -190,6 +189,13 @@ class _Connection(amqp.Connection):  # type: ignore[misc]
     """A connection that does not look for a notice of the broker's alarms before each message, which takes long."""
 
     negotiate_capabilities: Final = {"consumer_cancel_notify": True, "authentication_failure_close": True}
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        """Write frames of messages, which count as signs of life."""
+        if not self.connected:
+            raise amqp.RecoverableConnectionError("connection already closed")
+        self.transport.write(b"".join(frames))
+        self.bytes_sent += len(frames)
 
     def set_timeout(self, timeout_s: float) -> None:
         """Bound each later wait on the socket, if there is one."""
