@@ -20,6 +20,9 @@ BATCH_MAX: Final = 200
 _IDLE_S: Final = 1.0
 """How often an idle connection is looked at: a lost one is replaced before the next hint needs it."""
 
+_REFUSED_S: Final = 0.1
+"""The wait before refused hints are published again."""
+
 
 class Announcing:
     """The announcing side of a queue. For many threads."""
@@ -73,17 +76,26 @@ class Announcing:
             if not batch:
                 link.keep_alive()
                 continue
-            confirmed = 0
+            unconfirmed = len(batch)
             try:
                 for gateway in {hint.gateway for hint in batch} - self._declared.keys():
                     self._declared[gateway] = time.monotonic()
                     self._topology.declare(channel, gateway)
-                refused = confirms.publish([_outgoing(place, hint) for place, hint in enumerate(batch)])
-                confirmed = len(batch) - len(refused)
+                unconfirmed = self._publish(confirms, batch)
             finally:
                 with self._lock:
-                    self.announced += confirmed
-                    self.lost += len(batch) - confirmed
+                    self.announced += len(batch) - unconfirmed
+                    self.lost += unconfirmed
+
+    def _publish(self, confirms: Confirms, batch: list[WorkHint]) -> int:
+        """Publish a batch, and once more what is refused: a queue that is being made refuses at first.
+
+        Returns how many hints are refused again.
+        """
+        refused = confirms.publish([_outgoing(place, hint) for place, hint in enumerate(batch)])
+        if refused and not self._thread.stopping.wait(_REFUSED_S):
+            refused = confirms.publish([_outgoing(place, batch[place]) for place in refused])
+        return len(refused)
 
     def _take(self) -> list[WorkHint]:
         self._filled.wait(_IDLE_S)

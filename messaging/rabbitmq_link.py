@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import amqp
+from amqp.method_framing import frame_handler
 
 from messaging.rabbitmq_frames import Outgoing, publication
 
@@ -25,6 +26,11 @@ LEAVE_S: Final = 0.5
 SHORT_MAX: Final = 255
 """Bytes of a short string of AMQP, such as a name or a routing key."""
 
+_Frame = tuple[int, int, bytes]
+"""The kind, the channel and the payload."""
+_HEADER: Final = 2
+"""The kind of frame with the properties of a message, from the offset ``_PROPERTIES_AT`` of the payload."""
+_PROPERTIES_AT: Final = 12
 _POLL_S: Final = 0.001
 _USER_TIMEOUT_MS: Final = 10_000
 _TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", 18)
@@ -88,6 +94,7 @@ class Link:
             connect_timeout=connect_s,
             socket_settings={_TCP_USER_TIMEOUT: _USER_TIMEOUT_MS},
             client_properties={"connection_name": name},
+            frame_handler=_frames,
         )
 
     def open(self) -> None:
@@ -211,6 +218,22 @@ class _Connection(amqp.Connection):  # type: ignore[misc]
 
     def _socket(self) -> socket.socket | None:
         return getattr(self._transport, "sock", None)
+
+
+def _frames(connection: amqp.Connection, callback: Callable[..., None]) -> Callable[[_Frame], object]:
+    """The library's reader of frames, without the properties of messages.
+
+    Nothing here needs them, and the library fails on properties of foreign messages that are not in UTF-8.
+    """
+    on_frame = frame_handler(connection, callback)
+
+    def read(frame: _Frame) -> object:
+        kind, channel, payload = frame
+        if kind == _HEADER:
+            frame = kind, channel, bytes(payload[:_PROPERTIES_AT]) + b"\0\0"
+        return on_frame(frame)
+
+    return read
 
 
 def _encryption(address: Address) -> object:

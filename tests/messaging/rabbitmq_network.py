@@ -64,6 +64,18 @@ class RabbitmqNetwork:
                 return
             time.sleep(_POLL_S)
 
+    def go_away(self) -> None:
+        """See BrokerNetwork."""
+        self.proxy.go_away()
+
+    def come_back(self) -> None:
+        """See BrokerNetwork."""
+        self.proxy.come_back()
+
+    def cut(self) -> None:
+        """See BrokerNetwork."""
+        self.proxy.cut()
+
     def close(self) -> None:
         """See Network."""
         gateways = {
