@@ -15,7 +15,8 @@ from typing import Final
 
 import amqp
 
-from messaging.rabbitmq import EXCHANGE, Address
+from messaging.rabbitmq import EXCHANGE
+from messaging.rabbitmq_link import Address
 
 RABBITMQ_VARIABLE: Final = "PAYMENTS_TEST_RABBITMQ_URL"
 LOCAL_RABBITMQ: Final = "amqp://guest:guest@127.0.0.1:5672/"

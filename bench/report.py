@@ -14,7 +14,7 @@ from bench.many import Many
 from bench.measure import Measured
 from bench.memory import Memory
 from bench.peers import Beside
-from bench.relaying import Relayed, Relaying
+from bench.relaying import Relaying
 from bench.report_figures import WORDS, Rounds
 from bench.setups import Conditions
 from bench.tables import spread, table
@@ -43,11 +43,13 @@ class Outcome:
         for number, measured in enumerate(self.relaying[0].completed if self.relaying else (), 1):
             yield f"completed for the relay, round {number}", measured
 
-    def publications(self) -> Iterator[tuple[str, Relayed]]:
-        """Every publication by a relay, with its broker."""
+    def problems(self) -> Iterator[tuple[str, Sequence[str]]]:
+        """The problems of every measurement, and of every publication by a relay."""
+        for where, measured in self.measurements():
+            yield where, measured.problems
         for row in self.relaying:
             for number, relayed in enumerate(row.relayed, 1):
-                yield f"relay to {row.broker}, round {number}", relayed
+                yield f"relay to {row.broker}, round {number}", relayed.problems
 
 
 @dataclass(slots=True)
@@ -109,8 +111,8 @@ def problems(outcomes: Sequence[Outcome]) -> list[str]:
     return [
         f"{outcome.conditions.target.name}: {where}: {problem}"
         for outcome in outcomes
-        for where, measured in (*outcome.measurements(), *outcome.publications())
-        for problem in measured.problems
+        for where, found in outcome.problems()
+        for problem in found
     ]
 
 

@@ -51,7 +51,7 @@ class Outgoing(NamedTuple):
 
 def table_of(texts: Mapping[str, str], prefix: str) -> bytes:
     """A table of texts, each under its name with ``prefix``."""
-    parts = []
+    parts: list[bytes] = []
     for name, text in texts.items():
         value = text.encode()
         parts += (_field(prefix, name), _length(len(value)), value)

@@ -55,13 +55,13 @@ def test_measurement(broker: Broker, target: Target) -> None:
 
     other = Broker("other", lambda: "", losing)
     good, lossy = relaying(replace(CONDITIONS, target=target), [broker, other], 1, lambda _: None)
-    assert [one.problems for one in (*good.completed, *good.relayed)] == [[], []]
-    (relayed,) = good.relayed
+    (completed,), (relayed,) = good.completed, good.relayed
+    assert [*completed.problems, *relayed.problems] == []
     assert relayed.deposits > 0
     assert relayed.rate > 0
     assert relayed.relay_us > 0
     assert (relayed.database_us > 0) == bool(target.server_url)
-    assert good.ratio == good.ratios[0] == relayed.cpu_us / good.completed[0].cpu_us
+    assert good.ratio == good.ratios[0] == relayed.cpu_us / completed.cpu_us
     (problem,) = lossy.relayed[0].problems
     assert problem.endswith("messages are at the broker")
 
