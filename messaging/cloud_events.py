@@ -7,7 +7,8 @@ no second call for the amount.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final, TypedDict
+from functools import lru_cache
+from typing import Annotated, Final, NamedTuple, TypedDict
 
 import orjson
 from msgspec import Meta
@@ -17,7 +18,7 @@ from domain.events import EVENT_TYPES, Kind
 from messaging.message import Message
 from store.codec import Body, read_body, timestamp
 from store.errors import CorruptStoreError
-from store.event_json import feed_event, position_on_wire
+from store.event_json import feed_event
 from store.event_types import Amount, Currency, FeedEvent, Time, TransactionId
 from store.port import GATEWAYS, StoredEvent
 from store.queries import Queries
@@ -76,23 +77,31 @@ class CloudEvents:
         Raises CorruptStoreError when an event cannot be read, or when its transaction is missing, and
         StoreUnavailableError.
         """
-        read = [(stored, read_body(stored.body)) for stored in events]
-        ids = {key for _, body in read if (key := _transaction_id(body)) is not None}
+        read = [(stored, body, _transaction_id(body)) for stored in events for body in (read_body(stored.body),)]
+        ids = {key for _, _, key in read if key is not None}
         transactions = self._queries.transactions_of(ids) if ids else {}
+        # The events of a transaction share its JSON.
+        encoded = {key: orjson.Fragment(orjson.dumps(facts(one))) for key, one in transactions.items()}
         return [
-            message_of(stored, body, transactions.get(_transaction_id(body) or ""), generation, self._public_url)
-            for stored, body in read
+            _message_of(stored, body, key, None if key is None else encoded.get(key), generation, self._public_url)
+            for stored, body, key in read
         ]
 
 
-def message_of(
-    stored: StoredEvent, body: Body, transaction: Transaction | None, generation: int, public_url: str
+def _message_of(
+    stored: StoredEvent,
+    body: Body,
+    transaction_id: str | None,
+    transaction: orjson.Fragment | None,
+    generation: int,
+    public_url: str,
 ) -> Message:
     """The message of an event with the transaction that it names; ``body`` is that of ``stored``, read.
 
     Raises CorruptStoreError when an event of a transaction is given without it: a consumer would miss the amount.
     """
-    if transaction is None and EVENT_TYPES.get(stored.type, (None, None))[1] is not None:
+    kind = _kind_of(stored.type, public_url)
+    if transaction is None and kind.has_transaction:
         raise CorruptStoreError(f"the transaction of the event at position {stored.position} is missing")
     stream, event = stored.stream, feed_event(stored, body, generation)
     partition_key = f"{stream.name}/{stream.id}"
@@ -100,33 +109,46 @@ def message_of(
         "specversion": SPEC_VERSION,
         "id": stored.event_id,
         "source": f"/gateways/{stream.id}" if stream.name == GATEWAYS else f"/merchants/{stream.name}",
-        "type": event_type(stored.type),
-        "subject": _transaction_id(body) or stream.id,
+        "type": kind.type,
+        "subject": transaction_id or stream.id,
         "time": event["occurred_at"],
-        "dataschema": public_url + schema_path(stored.type),
+        "dataschema": kind.schema,
         "partitionkey": partition_key,
         "sequence": str(stored.version).zfill(SEQUENCE_DIGITS),
-        "position": str(position_on_wire(generation, stored.position)),
+        "position": str(event["position"]),
         "generation": str(generation),
     }
     for attribute, member in _TRACING:
         if value := body.metadata.get(member):
             attributes[attribute] = str(value)
-    data: Data = {"event": event, "transaction": None if transaction is None else facts(transaction)}
     return Message(
         stored.event_id,
         stored.position,
         generation,
         stored.version,
-        attributes["type"],
+        kind.type,
         stream,
         partition_key,
         attributes,
-        orjson.dumps(data),
+        orjson.dumps({"event": event, "transaction": transaction}),  # in the form of Data
     )
 
 
 _TRACING: Final = (("correlationid", "correlation_id"), ("traceparent", "traceparent"))
+
+
+class _Kind(NamedTuple):
+    """What all events of one type have in common."""
+
+    type: str
+    schema: str
+    has_transaction: bool
+
+
+@lru_cache(maxsize=256)
+def _kind_of(type_: str, public_url: str) -> _Kind:
+    has_transaction = EVENT_TYPES.get(type_, (None, None))[1] is not None
+    return _Kind(event_type(type_), public_url + schema_path(type_), has_transaction)
 
 
 def facts(it: Transaction) -> TransactionFacts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import amqp
@@ -134,8 +135,13 @@ class _EventLink:
 
 def routing_key(message: Message) -> str:
     """``<stream_name>.<event type>``, with dots of the name as ``_``."""
-    event_type = message.type.removeprefix(_PREFIX).rpartition(".")[0]
-    return f"{message.stream.name.replace('.', '_')}.{event_type}"
+    return _routing_key(message.stream.name, message.type)
+
+
+@lru_cache(maxsize=1024)
+def _routing_key(stream_name: str, type_: str) -> str:
+    event_type = type_.removeprefix(_PREFIX).rpartition(".")[0]
+    return f"{stream_name.replace('.', '_')}.{event_type}"
 
 
 def _binary(place: int, message: Message) -> Outgoing:

@@ -25,13 +25,20 @@ _CONTENT_TYPE, _HEADERS, _DELIVERY_MODE, _EXPIRATION, _MESSAGE_ID = 1 << 15, 1 <
 _TEXT: Final = b"S"
 """The type of a value of a table."""
 _END: Final = b"\xce"
+_PERSISTENT: Final = bytes((PERSISTENT,))
+_NAMES_MAX: Final = 256
 _FRAME_OVERHEAD: Final = 8
 """Bytes of a frame beside its payload."""
 
 _length: Final = Struct(">I").pack
 _frame: Final = Struct(">BHI").pack
 _method: Final = Struct(">HHH").pack
-_content: Final = Struct(">HHQH").pack
+_header: Final = Struct(">BHIHHQH").pack
+"""The beginning of the frame with the properties: up to the flags."""
+_HEADER_SIZE: Final = 14
+"""Bytes of its payload before the properties."""
+_LENGTHS: Final = tuple(f"\0\0\0{chr(length)}" for length in range(128))
+"""The lengths of short texts in a table, in ASCII."""
 
 
 class Outgoing(NamedTuple):
@@ -51,11 +58,20 @@ class Outgoing(NamedTuple):
 
 def table_of(texts: Mapping[str, str], prefix: str) -> bytes:
     """A table of texts, each under its name with ``prefix``."""
-    parts: list[bytes] = []
+    names = _names(prefix)
+    try:
+        # Nearly all texts are short and in ASCII, as are their lengths: they are encoded at once.
+        table = "".join([f"{names[name]}{_LENGTHS[len(text)]}{text}" for name, text in texts.items()])
+    except IndexError:
+        return _table_of_any(texts, prefix)
+    return _length(len(table)) + table.encode() if table.isascii() else _table_of_any(texts, prefix)
+
+
+def _table_of_any(texts: Mapping[str, str], prefix: str) -> bytes:
+    table = b""
     for name, text in texts.items():
         value = text.encode()
-        parts += (_field(prefix, name), _length(len(value)), value)
-    table = b"".join(parts)
+        table += _short(prefix + name) + _TEXT + _length(len(value)) + value
     return _length(len(table)) + table
 
 
@@ -65,27 +81,28 @@ def publication(channel: int, exchange: str, message: Outgoing, frame_max: int) 
     ``frame_max`` is the greatest frame of the connection in bytes; a longer body is divided.
     """
     present = _CONTENT_TYPE | _DELIVERY_MODE
-    properties = _short(message.content_type)
+    properties = _short_of_few(message.content_type)
     if message.headers:
         present |= _HEADERS
         properties += message.headers
-    properties += bytes((PERSISTENT,))
+    properties += _PERSISTENT
     if message.expiration:
         present |= _EXPIRATION
-        properties += _short(message.expiration)
+        properties += _short_of_few(message.expiration)
     if message.message_id:
         present |= _MESSAGE_ID
         properties += _short(message.message_id)
-    body = message.body
-    header = _content(_BASIC, 0, len(body), present) + properties
+    body, most = message.body, frame_max - _FRAME_OVERHEAD
+    size = len(body)
     parts = [
         _publish(channel, exchange, message.routing_key),
-        *(_frame(_HEADER, channel, len(header)), header, _END),
+        _header(_HEADER, channel, _HEADER_SIZE + len(properties), _BASIC, 0, size, present),
+        properties,
     ]
-    most = frame_max - _FRAME_OVERHEAD
-    for begin in range(0, len(body), most):
+    for begin in range(0, size, most):
         part = body[begin : begin + most]
-        parts += (_frame(_BODY, channel, len(part)), part, _END)
+        parts += (_END, _frame(_BODY, channel, len(part)), part)
+    parts.append(_END)
     return b"".join(parts)
 
 
@@ -95,10 +112,25 @@ def _short(text: str) -> bytes:
     return bytes((len(value),)) + value
 
 
-@lru_cache(maxsize=256)
-def _field(prefix: str, name: str) -> bytes:
-    """The name of a text in a table, and its type."""
-    return _short(prefix + name) + _TEXT
+_short_of_few: Final = lru_cache(maxsize=64)(_short)
+
+
+class _Names(dict[str, str]):
+    """The names of texts in tables, each with its length and the type of the text. Those of CloudEvents are few."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def __missing__(self, name: str) -> str:
+        whole = self._prefix + name
+        made = f"{chr(len(whole))}{whole}S"
+        if len(self) < _NAMES_MAX:
+            self[name] = made
+        return made
+
+
+_names: Final = lru_cache(maxsize=8)(_Names)
 
 
 @lru_cache(maxsize=1024)

@@ -19,7 +19,7 @@ CONNECT_S: Final = 5.0
 CONFIRM_S: Final = 10.0
 """The longest wait for the confirms of a batch, and for a message to be written."""
 HEARTBEAT_S: Final = 30
-WRITE_MAX: Final = 50
+WRITE_MAX: Final = 100
 """Messages of one write. The broker takes them while the next ones are encoded."""
 LEAVE_S: Final = 0.5
 """The longest wait for the broker's agreement to a close."""

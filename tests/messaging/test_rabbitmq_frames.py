@@ -54,6 +54,22 @@ def test_an_event(exchange: str, routing_key: str, body: bytes, message_id: str,
     assert publication(CHANNEL, exchange, message, FRAME_MAX) == _by_library(exchange, message, headers)
 
 
+@pytest.mark.parametrize("text", ["x" * 127, "x" * 128, "x" * 5000, "ü" * 127, "\x80", "\x7f", ""])
+@pytest.mark.parametrize("name", ["id", "n" * 124, "n" * 125, "n" * 252, "ü"])
+def test_texts_of_many_lengths(name: str, text: str) -> None:
+    """A table has the library's form, beyond the texts that are encoded together, too."""
+    message = Outgoing(0, "a.b", b"{}", "application/json", table_of({"first": "1", name: text}, "ce-"))
+    headers = {"ce-first": "1", f"ce-{name}": text}
+    assert publication(CHANNEL, "e", message, 1 << 17) == _by_library("e", message, headers, 1 << 17)
+
+
+def test_many_names() -> None:
+    """Names beyond those that are remembered have the same form."""
+    for number in range(600):
+        assert table_of({f"n{number}": "x"}, "many-") == table_of({f"n{number}": "x"}, "many-")
+        assert table_of({f"n{number}": "x"}, "many-")[4:].startswith(f"many-n{number}S".encode(), 1)
+
+
 def test_a_message_that_expires() -> None:
     """Its expiration is a property; it has no headers and no id."""
     message = Outgoing(0, "gateway_a", b"{}", "application/json", expiration="60000")
