@@ -27,7 +27,7 @@ def wait_until_finished(database: Database) -> int:
 
 
 def wait_until_published(database: Database) -> int:
-    """Wait until the relay has published everything; return the number of events left when there is no more progress."""
+    """Wait until the relay has published everything; return how many are left when there is no more progress."""
     return database.unpublished() if _wait_until_none(database.unpublished_positions) else 0
 
 
