@@ -108,7 +108,8 @@ class Link:
 
     def publish(self, channel: int, exchange: str, messages: Sequence[Outgoing]) -> None:
         """Publish ``messages`` as mandatory, with one write."""
-        self._connection.send([publication(channel, exchange, one, self._connection.frame_max) for one in messages])
+        frame_max = self._connection.frame_max
+        self._connection.send(b"".join([publication(channel, exchange, one, frame_max) for one in messages]))
 
     def receive(self, timeout_s: float) -> None:
         """Read one message or answer and hand it to its callback. Raises TimeoutError when none comes."""
@@ -197,12 +198,11 @@ class _Connection(amqp.Connection):  # type: ignore[misc]
 
     negotiate_capabilities: Final = {"consumer_cancel_notify": True, "authentication_failure_close": True}
 
-    def send(self, frames: Sequence[bytes]) -> None:
-        """Write frames of messages, which count as signs of life."""
-        if not self.connected:
+    def send(self, frames: bytes) -> None:
+        """Write whole frames."""
+        if not self.connected:  # the library would connect again
             raise amqp.RecoverableConnectionError("connection already closed")
-        self.transport.write(b"".join(frames))
-        self.bytes_sent += len(frames)
+        self.transport.write(frames)
 
     def set_timeout(self, timeout_s: float) -> None:
         """Bound each later wait on the socket, if there is one."""
