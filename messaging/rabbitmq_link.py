@@ -109,7 +109,7 @@ class Link:
     def publish(self, channel: int, exchange: str, messages: Sequence[Outgoing]) -> None:
         """Publish ``messages`` as mandatory, with one write."""
         frame_max = self._connection.frame_max
-        self._connection.send(b"".join([publication(channel, exchange, one, frame_max) for one in messages]))
+        self._connection.transport.write(b"".join([publication(channel, exchange, one, frame_max) for one in messages]))
 
     def receive(self, timeout_s: float) -> None:
         """Read one message or answer and hand it to its callback. Raises TimeoutError when none comes."""
@@ -170,6 +170,8 @@ class Confirms:
     def publish(self, batch: Sequence[Outgoing]) -> dict[int, str]:
         """Publish ``batch`` as mandatory, and wait for all confirms. Returns the reasons of refusals by place."""
         self._refusals = {}
+        if self._channel.connection is None:  # the library would connect again for a write
+            raise amqp.RecoverableConnectionError("connection already closed")
         for first in range(0, len(batch), WRITE_MAX):
             messages = batch[first : first + WRITE_MAX]
             self._link.publish(self._channel.channel_id, self._exchange, messages)
@@ -197,12 +199,6 @@ class _Connection(amqp.Connection):  # type: ignore[misc]
     """A connection that does not look for a notice of the broker's alarms before each message, which takes long."""
 
     negotiate_capabilities: Final = {"consumer_cancel_notify": True, "authentication_failure_close": True}
-
-    def send(self, frames: bytes) -> None:
-        """Write whole frames."""
-        if not self.connected:  # the library would connect again
-            raise amqp.RecoverableConnectionError("connection already closed")
-        self.transport.write(frames)
 
     def set_timeout(self, timeout_s: float) -> None:
         """Bound each later wait on the socket, if there is one."""

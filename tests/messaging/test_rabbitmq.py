@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import amqp
 import pytest
 
+from messaging.cloud_events import CloudEvents
 from messaging.port import BrokerUnavailableError, Published
 from messaging.rabbitmq import RabbitmqPublisher, routing_key
-from messaging.rabbitmq_link import Address
+from messaging.rabbitmq_frames import Outgoing
+from messaging.rabbitmq_link import Address, Confirms, Link
 from store.port import StreamKey
 from tests.gateways.transport import TLS
 from tests.messaging.brokers import BROKERS, RABBITMQ_URL, RabbitMQ
 from tests.messaging.builders import message
 from tests.messaging.cutting_proxy import CuttingProxy
+from tests.messaging.recorded import recorded
 
 SECRET: Final = "hunter2"
 UNDER_GEVENT: Final = """
@@ -66,6 +72,35 @@ def test_a_message_as_a_consumer_sees_it(broker: RabbitMQ) -> None:
     assert got.headers == {"ce-specversion": "1.0", "ce-subject": "Zoë"}
 
 
+@pytest.mark.parametrize("mode", ["rabbitmq", "rabbitmq-structured"])
+def test_events_of_every_kind_in_both_modes(tmp_path: Path, mode: str) -> None:
+    """The SDK of the CloudEvents project reads from the broker what was published."""
+    broker = BROKERS[mode]()
+    with closing(broker), recorded(tmp_path) as store:
+        events = store.all_events(None, after=0, limit=1000)
+        messages = CloudEvents(store, "https://payments.example.com").messages(events, 2)
+        assert broker.publisher().publish(messages) == Published(len(messages))
+        received = broker.received()
+    assert {it.event_id: (it.attributes, json.loads(it.data)) for it in received} == {
+        it.event_id: (it.attributes, json.loads(it.data)) for it in messages
+    }
+
+
+def test_structured_mode_as_a_consumer_sees_it() -> None:
+    """The body holds everything, its content type says so, and no header repeats an attribute."""
+    broker = BROKERS["rabbitmq-structured"]()
+    assert isinstance(broker, RabbitMQ)
+    with closing(broker):
+        broker.publisher().publish([message(1)])
+        (got,) = broker.raw()
+    assert got.properties == {
+        "content_type": "application/cloudevents+json",
+        "delivery_mode": 2,
+        "message_id": "event-1",
+    }
+    assert got.delivery_info["routing_key"] == "main.DepositCompleted"
+
+
 @pytest.mark.parametrize(
     ("merchant", "expected"),
     [("main", "main.DepositCompleted"), ("a.b.c", "a_b_c.DepositCompleted"), ("a_b", "a_b.DepositCompleted")],
@@ -77,7 +112,7 @@ def test_routing_keys(merchant: str, expected: str) -> None:
 
 def test_a_large_message(broker: RabbitMQ) -> None:
     """More than a frame of the protocol holds."""
-    sent = replace(message(1), data=b"x" * 1_000_000)
+    sent = replace(message(1), data=b'"%b"' % (b"x" * 1_000_000))
     assert broker.publisher().publish([sent]) == Published(1)
     (got,) = broker.received()
     assert got.data == sent.data
@@ -114,6 +149,16 @@ def test_an_exchange_that_vanishes_under_the_connection(broker: RabbitMQ) -> Non
     assert publisher.publish([message(1), message(2, "c2"), message(3)]) == Published(3)
     broker.declare()
     assert publisher.publish([message(4)]) == Published(1)
+
+
+def test_a_closed_connection_stays_closed(broker: RabbitMQ) -> None:
+    """What is published on it is refused. The library would connect again, without the confirms."""
+    link = Link(Address.of(RABBITMQ_URL), name="a test")
+    link.open()
+    confirms = Confirms(link, broker.exchange, lambda _: None)
+    link.close()
+    with pytest.raises(amqp.RecoverableConnectionError):
+        confirms.publish([Outgoing(0, "main.x", b"{}", "application/json")])
 
 
 def test_an_exchange_of_another_kind(broker: RabbitMQ) -> None:
@@ -191,7 +236,7 @@ def test_a_connection_over_tls(broker: RabbitMQ, encrypting: str, monkeypatch: p
     publisher = RabbitmqPublisher(encrypting, exchange=broker.exchange)
     assert publisher.publish([message(at, f"c{at % 20}") for at in range(100)]) == Published(100)
     assert publisher.publish(()) == Published(0)
-    assert publisher.publish([replace(message(100), data=b"x" * 1_000_000)]) == Published(1)
+    assert publisher.publish([replace(message(100), data=b'"%b"' % (b"x" * 1_000_000))]) == Published(1)
     publisher.close()
     assert len(broker.received()) == 101
 
