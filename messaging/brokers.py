@@ -10,6 +10,8 @@ from messaging.port import Publisher, WorkQueue
 BROKERS: Final[dict[str, str]] = {
     "amqp": "messaging.rabbitmq",
     "amqps": "messaging.rabbitmq",
+    "kafka": "messaging.kafka",
+    "kafkas": "messaging.kafka",
 }
 """The module of each adapter, a ``BrokerModule``. It is imported, with its client, when a URL has its scheme."""
 

@@ -26,8 +26,8 @@ def encode(hint: WorkHint) -> bytes:
     return _ENCODER.encode(_Body(*hint))
 
 
-def decode(body: bytes, gateway: str) -> WorkHint:
-    """The hint of ``body``, which must be of ``gateway``. Members that later versions may add are ignored.
+def decode(body: bytes, gateway: str | None = None) -> WorkHint:
+    """The hint of ``body``, which must be of ``gateway`` when it is given. Later members are ignored.
 
     Raises MalformedHintError.
     """
@@ -35,7 +35,7 @@ def decode(body: bytes, gateway: str) -> WorkHint:
         read = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedHintError(_shown(error)) from None
-    if read.gateway != gateway:
+    if gateway is not None and read.gateway != gateway:
         raise MalformedHintError("it names another gateway")
     return WorkHint(read.work_id, read.transaction_id, read.gateway)
 

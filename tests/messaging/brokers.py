@@ -16,10 +16,14 @@ import pytest
 from cloudevents.core.bindings import rabbitmq
 from cloudevents.core.formats.json import JSONFormat
 
+from messaging.cloud_events import KAFKA_PREFIX
+from messaging.kafka import KafkaPublisher
 from messaging.port import Publisher
 from messaging.rabbitmq import RabbitmqPublisher
 from messaging.rabbitmq_link import Address
 from tests.messaging.cutting_proxy import CuttingProxy
+from tests.messaging.kafka_refusals import RefusingProxy
+from tests.messaging.kafka_server import KafkaServer, Reader, binary, create_topic, headers_of
 from tests.messaging.memory import MemoryBroker, MemoryPublisher
 
 FULL: Final = "full"
@@ -223,9 +227,86 @@ def _rabbitmq(*, structured: bool = False) -> RabbitMQ:
         pytest.skip(f"no RabbitMQ at {Address.of(RABBITMQ_URL)!r}: {error}")
 
 
+class Kafka:
+    """A broker of Kafka's protocol behind a proxy. The topic has one partition, so that all messages have one order."""
+
+    TOPIC: Final = "payments.test.v1"
+
+    def __init__(self) -> None:
+        binary()
+        self.proxy = RefusingProxy(("127.0.0.1", 0))
+        self.server = KafkaServer(self.proxy.port)
+        self.proxy.server = ("127.0.0.1", self.server.port)
+        create_topic(self.server.servers, self.TOPIC, partitions=1)
+        self._reader = Reader(self.server.servers, self.TOPIC)
+        self.publishers: list[KafkaPublisher] = []
+
+    @property
+    def url(self) -> str:
+        """The address of the proxy."""
+        return f"kafka://127.0.0.1:{self.proxy.port}"
+
+    def publisher(self, *, confirm_s: float = 5.0) -> KafkaPublisher:
+        """See Broker."""
+        self.publishers.append(KafkaPublisher(self.url, topic=self.TOPIC, confirm_s=confirm_s))
+        return self.publishers[-1]
+
+    def received(self) -> list[Delivery]:
+        """See Broker."""
+        deliveries = []
+        for got in self._reader.read():
+            headers = headers_of(got)
+            assert headers.pop("content-type") == "application/json"
+            attributes = {name.removeprefix(KAFKA_PREFIX): value for name, value in headers.items()}
+            deliveries.append(Delivery(attributes["id"], attributes, got.value() or b""))
+        return deliveries
+
+    def fill(self) -> None:
+        """See Broker: the proxy answers for it."""
+        self.proxy.refused_bytes = f"{FULL}/".encode()
+
+    def empty(self) -> None:
+        """See Broker."""
+        self.proxy.refused_bytes = None
+
+    def go_away(self) -> None:
+        """See Broker."""
+        self.proxy.go_away()
+
+    def come_back(self) -> None:
+        """See Broker."""
+        self.proxy.come_back()
+
+    def lose_next_confirm(self) -> None:
+        """See Broker."""
+        arrivals = Reader(self.server.servers, self.TOPIC)
+        arrivals.read()
+
+        def cut() -> None:
+            while not arrivals.read():
+                pass  # it has not arrived yet
+            self.proxy.cut()
+
+        def hold(data: bytes) -> None:
+            if b"ce_id" in data:
+                self.proxy.on_request = lambda _: None
+                self.proxy.hold_answers()
+                threading.Thread(target=cut, daemon=True).start()
+
+        self.proxy.on_request = hold
+
+    def close(self) -> None:
+        """See Broker."""
+        for publisher in self.publishers:
+            publisher.close()
+        self.proxy.close()
+        self.server.close()
+
+
 BROKERS: Final[dict[str, Callable[[], Broker]]] = {
     "memory": InMemory,
     "rabbitmq": _rabbitmq,
+    "kafka": Kafka,
     "rabbitmq-structured": partial(_rabbitmq, structured=True),
 }
 """A new adapter adds one line here."""

@@ -9,6 +9,7 @@ import pytest
 
 from messaging.local import LocalQueue
 from messaging.port import WorkQueue
+from tests.messaging.kafka_network import KafkaNetwork, OneKafkaProcess
 from tests.messaging.rabbitmq_network import RabbitmqNetwork
 
 # The stores, for the relay.
@@ -30,6 +31,10 @@ class Network(Protocol):
 
 class BrokerNetwork(Network, Protocol):
     """Processes that share a broker, which may be away."""
+
+    @property
+    def redelivers_after_a_cut(self) -> bool:
+        """Whether the broker takes a lost connection for the death of its process."""
 
     def go_away(self) -> None:
         """Cut all connections to the broker and refuse new ones."""
@@ -59,9 +64,13 @@ class LocalNetwork:
         self._queue.close()
 
 
-BROKER_NETWORKS: Final[dict[str, Callable[[], BrokerNetwork]]] = {"rabbitmq": RabbitmqNetwork}
+BROKER_NETWORKS: Final[dict[str, Callable[[], BrokerNetwork]]] = {"kafka": KafkaNetwork, "rabbitmq": RabbitmqNetwork}
 """A new adapter of a broker adds one line here."""
-NETWORKS: Final[dict[str, Callable[[], Network]]] = {"local": LocalNetwork, **BROKER_NETWORKS}
+NETWORKS: Final[dict[str, Callable[[], Network]]] = {
+    "local": LocalNetwork,
+    **BROKER_NETWORKS,
+    "kafka": OneKafkaProcess,
+}
 
 
 @pytest.fixture(params=sorted(NETWORKS))

@@ -17,7 +17,7 @@ class CuttingProxy:
     """
 
     def __init__(self, server: tuple[str, int], tls: ssl.SSLContext | None = None) -> None:
-        self._server, self._tls = server, tls
+        self.server, self.tls = server, tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: Final[int] = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
@@ -60,13 +60,13 @@ class CuttingProxy:
                 if not self.is_open:
                     client.close()
                     continue
-                if self._tls is not None:
+                if self.tls is not None:
                     try:
-                        client = self._tls.wrap_socket(client, server_side=True)
+                        client = self.tls.wrap_socket(client, server_side=True)
                     except OSError:  # the client refuses the certificate
                         client.close()
                         continue
-                server = socket.create_connection(self._server)
+                server = socket.create_connection(self.server)
                 self._sockets += [client, server]
                 self._accepted += 1
                 for pair in ((client, server, 0), (server, client, self._accepted)):

@@ -35,6 +35,8 @@ class RabbitmqNetwork:
     All queues reach the server through ``proxy``.
     """
 
+    redelivers_after_a_cut: Final = True
+
     def __init__(self) -> None:
         self.names: Final = Names(*(f"payments.test.{uuid.uuid4().hex}{end}" for end in ("", ".")))
         self._address = Address.of(RABBITMQ_URL)
