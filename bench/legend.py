@@ -64,7 +64,8 @@ HOW_TO_READ: Final = """\
   each deposit, from the first event: in the role `relay` on PostgreSQL, and in the role `all` without any load on
   SQLite, where one process owns the database. The CPU time per deposit is that of this process and of PostgreSQL. It is
   divided by the CPU time of workers and PostgreSQL that completed the same deposits. The broker's CPU time is not
-  counted, and its disk takes part in the rate. RabbitMQ has one durable queue, bounded, for everything.
+  counted, and its disk takes part in the rate. RabbitMQ has one durable queue, bounded, for everything. In place of
+  Kafka it is Tansu, which has Kafka's protocol and keeps everything in memory, so only the CPU time is of interest.
 - **On disk**: the size of the tables of a database after so many completed deposits, divided by their number. *Packed*
   is the size after dead rows were removed (`VACUUM FULL`), which remains in the long run. A customer's rows are divided
   by the few deposits of that customer here.
