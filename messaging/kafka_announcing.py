@@ -27,7 +27,6 @@ _SETTINGS: Final = {
     "acks": "1",
     "linger.ms": 5,
     "message.timeout.ms": 5_000,  # by then polling has found the work
-    "sticky.partitioning.linger.ms": 0,  # the members of the group share each burst
 }
 
 

@@ -73,13 +73,14 @@ class Consuming:
         prepare_topic(self._address, self._topic, RETENTION)
         reports = Reports(self._address)
         settings = reports.settings({**_SETTINGS, "group.id": self._group})
-        consumer = outside_hub(lambda: Consumer(settings))
+        clients = [outside_hub(lambda: Consumer(settings))]
         try:
-            consumer.subscribe([self._topic])
+            clients[0].subscribe([self._topic])
             self._thread.connected()
             while not self._thread.stopping.is_set():
-                messages = outside_hub(lambda: _next(consumer))
+                messages = outside_hub(lambda: _next(clients[0]))
                 reports.write()
+                reports.is_down = reports.is_down and not messages
                 for message in messages:
                     if self._thread.stopping.is_set():
                         return
@@ -87,11 +88,11 @@ class Consuming:
                         raise reports.unavailable(error)
                     self._deliver(message)
                     with suppress(KafkaException):  # the partition has another owner now
-                        consumer.store_offsets(message)
+                        clients[0].store_offsets(message)
                 if reports.is_fatal:
                     raise reports.unavailable()
         finally:
-            outside_hub(consumer.close)
+            outside_hub(lambda: _end(clients, leave=not reports.is_down))
             reports.write()
 
     def _deliver(self, message: Message) -> None:
@@ -128,3 +129,10 @@ def _next(consumer: Consumer) -> Sequence[Message]:
     """The next messages. A batch alone would wait for its last one."""
     first = consumer.poll(_WAIT_S)
     return [] if first is None else [first, *consumer.consume(BATCH_MAX - 1, 0)]
+
+
+def _end(clients: list[Consumer], *, leave: bool) -> None:
+    """End the only consumer. One that leaves its group commits first, and waits for the broker as long as a session."""
+    if leave:
+        clients[0].close()
+    clients.clear()

@@ -15,6 +15,7 @@ from typing import Final
 
 from tests.messaging.cutting_proxy import CuttingProxy
 
+UNKNOWN_SERVER_ERROR: Final = -1
 NOT_LEADER: Final = 6
 MESSAGE_TOO_LARGE: Final = 10
 TOPIC_AUTHORIZATION_FAILED: Final = 29

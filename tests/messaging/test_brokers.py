@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from messaging.brokers import BROKERS, broker_of
+from messaging.kafka import KafkaPublisher
+from messaging.kafka_queue import KafkaQueue
 from messaging.rabbitmq import RabbitmqPublisher
 from messaging.rabbitmq_queue import RabbitmqQueue
 
@@ -16,6 +18,13 @@ def test_a_url_of_rabbitmq(url: str) -> None:
     queue = broker_of(url).work_queue(url)
     assert isinstance(queue, RabbitmqQueue)
     queue.close()
+
+
+@pytest.mark.parametrize("url", ["kafka://absent,absent:1", "kafkas://me:hunter2@absent"])
+def test_a_url_of_kafka(url: str) -> None:
+    """Nothing is opened before the first use."""
+    assert isinstance(broker_of(url).publisher(url, structured=False), KafkaPublisher)
+    assert isinstance(broker_of(url).work_queue(url), KafkaQueue)
 
 
 @pytest.mark.parametrize("url", ["", "http://me:hunter2@mq", "amqp:me:hunter2@mq"])

@@ -155,7 +155,7 @@ def test_the_buffer_is_bounded(network: KafkaNetwork) -> None:
 
 
 @pytest.mark.parametrize("broker", ["never there", "gone", "there"])
-def test_a_closed_queue_has_ended(network: KafkaNetwork, broker: str) -> None:
+def test_a_closed_queue_has_ended(network: KafkaNetwork, broker: str, caplog: pytest.LogCaptureFixture) -> None:
     """Its threads have ended when it returns, also without a broker."""
     hints: list[WorkHint] = []
     if broker == "never there":
@@ -167,6 +167,7 @@ def test_a_closed_queue_has_ended(network: KafkaNetwork, broker: str) -> None:
         received_by(network, lambda: bool(hints))
     if broker == "gone":
         network.go_away()
+        wait_until(lambda: "no connection to Kafka" in caplog.text, "the lost connection is noticed")
     threads = threads_of(queue)
     assert len(threads) == 2
     queue.close()
