@@ -16,14 +16,15 @@ from typing import Final
 
 import psycopg
 
-from bench import contention, machine, many, marks, memory, peers, report, scaling
+from bench import contention, machine, many, marks, memory, peers, relaying, report, scaling
+from bench.brokers import BROKERS, Broker
 from bench.facts import facts
 from bench.measure import Measured, measure
 from bench.profiling import ProfileError, profile
 from bench.report import Extras, Outcome
 from bench.search import CANDIDATES, best_connections
 from bench.servers import CHECKOUT, ServerError
-from bench.setups import EMPTY, FIGURES, Conditions, figures_of
+from bench.setups import COMPLETE, EMPTY, FIGURES, Conditions, figures_of
 from bench.targets import SQLITE, Target, refusal, server_url
 
 _RESULTS: Final = CHECKOUT / "bench" / "RESULTS.md"
@@ -33,7 +34,8 @@ _STORES: Final = ("sqlite", "postgresql", "both")
 _CONFLICTS: Final = "conflicts"
 _PEERS: Final = "peers"
 _MEMORY: Final = "memory"
-_OTHERS: Final = (_CONFLICTS, _PEERS, _MEMORY)
+_RELAY: Final = "relay"
+_OTHERS: Final = (_CONFLICTS, _RELAY, _PEERS, _MEMORY)
 """What is measured beside the figures."""
 
 
@@ -76,7 +78,8 @@ def choose_targets(store: str, workers: int) -> list[Target]:
 
 def _measure(options: argparse.Namespace, targets: Sequence[Target], cores: int) -> int:
     described = facts(cores, targets, (_RESULTS, _SCALING))
-    outcomes = [_measure_target(options, target) for target in targets]
+    brokers = _choose_brokers() if _RELAY in (options.only or _OTHERS) else []
+    outcomes = [_measure_target(options, target, brokers) for target in targets]
     extras = _measure_extras(options, targets)
     wanted = marks.of_run(outcomes, extras)
     page = report.render(described, outcomes, extras, marks.render(wanted))
@@ -137,7 +140,16 @@ def _rewrite_scaling(described: Mapping[str, str], outcomes: Sequence[Outcome]) 
             _SCALING.write_text(scaling.put(_SCALING.read_text(encoding="utf-8"), figures), encoding="utf-8")
 
 
-def _measure_target(options: argparse.Namespace, target: Target) -> Outcome:
+def _choose_brokers() -> list[Broker]:
+    """The brokers that answer. Prints the reason where one does not."""
+    refusals = {broker.name: broker.refusal() for broker in BROKERS}
+    for name, reason in refusals.items():
+        if reason:
+            _say(f"publishing to {name} is not measured: {reason}")
+    return [broker for broker in BROKERS if not refusals[broker.name]]
+
+
+def _measure_target(options: argparse.Namespace, target: Target, brokers: Sequence[Broker]) -> Outcome:
     _say(target.name)
     only = options.only or [*FIGURES[1:], *_OTHERS]
     figures = [figure for figure in figures_of(target)[1:] if figure in only]
@@ -145,11 +157,15 @@ def _measure_target(options: argparse.Namespace, target: Target) -> Outcome:
         figures.insert(0, EMPTY)
     conflicts = target.server_url and _CONFLICTS in only
     conditions = _conditions(options, target)
-    conditions = _with_connections(conditions, [*figures, *(contention.FIGURES if conflicts else ())])
+    wanted = [*figures, *(contention.FIGURES if conflicts else ()), *([COMPLETE] if brokers else [])]
+    conditions = _with_connections(conditions, list(dict.fromkeys(wanted)))
     outcome = Outcome(conditions, _rounds(conditions, figures, options.rounds))
     if conflicts:
         _say("conflicts")
         outcome.contention = contention.contention(conditions, max(1, options.rounds // 3), _say)
+    if brokers:
+        _say("relay")
+        outcome.relaying = relaying.relaying(conditions, brokers, max(1, options.rounds // 2), _say)
     return outcome
 
 

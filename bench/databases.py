@@ -20,6 +20,7 @@ from psycopg import sql
 
 from bench.servers import CHECKOUT
 from bench.targets import Target
+from messaging.relay import RELAY_OF_EVENTS
 from store.backends import backend_of
 from store.sqlite.connection import open_reader
 
@@ -32,6 +33,9 @@ _SERVER_SETTINGS: Final = (
     "checkpoint_timeout",
     "autovacuum",
 )
+_CHECKPOINT: Final = f"coalesce((SELECT position FROM relays WHERE name = '{RELAY_OF_EVENTS}'), 0)"  # noqa: S608
+_UNPUBLISHED: Final = f"SELECT count(*) FROM events WHERE position > {_CHECKPOINT}"  # noqa: S608
+_UNPUBLISHED_POSITIONS: Final = f"SELECT coalesce(max(position), 0) - {_CHECKPOINT} FROM events"  # noqa: S608
 
 
 class Written(NamedTuple):
@@ -61,6 +65,12 @@ class Database(Protocol):
     def unfinished(self) -> int:
         """The number of unfinished pieces of work; finished work has no row."""
 
+    def unpublished(self) -> int:
+        """The number of events after the checkpoint of the relay."""
+
+    def unpublished_positions(self) -> int:
+        """The positions after the checkpoint, which takes less than to count the events; 0 only without any event."""
+
     def statuses(self, transaction_ids: Sequence[str]) -> dict[str, str]:
         """The status of each of these transactions that is stored."""
 
@@ -82,6 +92,14 @@ class SqliteDatabase:
     def unfinished(self) -> int:
         """See Database."""
         return int(self._reader.execute("SELECT count(*) FROM work").get)
+
+    def unpublished(self) -> int:
+        """See Database."""
+        return int(self._reader.execute(_UNPUBLISHED).get)
+
+    def unpublished_positions(self) -> int:
+        """See Database."""
+        return int(self._reader.execute(_UNPUBLISHED_POSITIONS).get)
 
     def statuses(self, transaction_ids: Sequence[str]) -> dict[str, str]:
         """See Database."""
@@ -116,6 +134,14 @@ class PostgresqlDatabase:
     def unfinished(self) -> int:
         """See Database."""
         return int(self._rows("SELECT count(*) FROM work")[0][0])
+
+    def unpublished(self) -> int:
+        """See Database."""
+        return int(self._rows(_UNPUBLISHED)[0][0])
+
+    def unpublished_positions(self) -> int:
+        """See Database."""
+        return int(self._rows(_UNPUBLISHED_POSITIONS)[0][0])
 
     def statuses(self, transaction_ids: Sequence[str]) -> dict[str, str]:
         """See Database."""

@@ -60,10 +60,16 @@ HOW_TO_READ: Final = """\
   there are no conflicts: two rows with the same number of customers differ by the cost of conflicts. *Writes per
   deposit* without conflicts is 1 for an accepted deposit and 2 for a completed one, and less when one write carries
   several deposits of one customer.
+- **Relay**: a service without a broker completes deposits. Then one process publishes all of their events, three for
+  each deposit, from the first event: in the role `relay` on PostgreSQL, and in the role `all` without any load on
+  SQLite, where one process owns the database. The CPU time per deposit is that of this process and of PostgreSQL. It is
+  divided by the CPU time of workers and PostgreSQL that completed the same deposits. The broker's CPU time is not
+  counted, and its disk takes part in the rate. RabbitMQ has one durable queue, bounded, for everything. In place of
+  Kafka it is Tansu, which has Kafka's protocol and keeps everything in memory, so only the CPU time is of interest.
 - **On disk**: the size of the tables of a database after so many completed deposits, divided by their number. *Packed*
   is the size after dead rows were removed (`VACUUM FULL`), which remains in the long run. A customer's rows are divided
   by the few deposits of that customer here.
 - Every run also checks that all requests were answered with 202, that every transaction of an answer is stored and,
-  where applicable, completed, that the provider has no deposit twice, that `manage.py verify` finds no problem, and
-  that the service logged no warning. A conflict is not a problem.
+  where applicable, completed, that the provider has no deposit twice, that `manage.py verify` finds no problem, that
+  every published event is at the broker, and that the service logged no warning. A conflict is not a problem.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from bench.brokers import BROKERS
 from bench.figures import Spread, ratios
 from bench.many import CUSTOMERS, EVENTS, Many
 from bench.memory import CUSTOMERS as MEMORY_CUSTOMERS
@@ -62,7 +63,13 @@ class Mark:
 def of_run(outcomes: Sequence[Outcome], extras: Extras) -> list[Mark]:
     """All marks, in the order of the page."""
     of_memory = None if extras.memory is None or extras.memory.problem else extras.memory.after
-    return [*of_outcomes(outcomes), of_peer(extras.beside), of_a_worker(of_memory, MEMORY_CUSTOMERS), *of_many(())]
+    return [
+        *of_outcomes(outcomes),
+        of_peer(extras.beside),
+        of_a_worker(of_memory, MEMORY_CUSTOMERS),
+        *of_relays(outcomes),
+        *of_many(()),
+    ]
 
 
 def of_outcomes(outcomes: Sequence[Outcome]) -> list[Mark]:
@@ -94,6 +101,26 @@ def of_a_worker(worker_bytes: float | None, customers: int) -> Mark:
     """The mark of a worker's memory."""
     value = None if worker_bytes is None else worker_bytes / 1e6
     return Mark(f"memory of a worker with {customers:,} customers", 400, 250, value, at_most=True, unit="MB")
+
+
+def of_relays(outcomes: Sequence[Outcome]) -> list[Mark]:
+    """The marks of publishing, for both stores and every broker."""
+    measured = {
+        (bool(outcome.conditions.target.server_url), row.broker): row.ratio
+        for outcome in outcomes
+        for row in outcome.relaying
+    }
+    return [
+        Mark(
+            f"{store}: CPU of publishing to {broker.name} ÷ completing",
+            0.5,
+            0.2,
+            measured.get((on_server, broker.name)),
+            at_most=True,
+        )
+        for store, on_server in (("SQLite", False), ("PostgreSQL", True))
+        for broker in BROKERS
+    ]
 
 
 def of_many(rows: Sequence[Many]) -> list[Mark]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from bench.databases import Database
@@ -22,10 +22,19 @@ _STALLED_S: Final = 20.0
 
 def wait_until_finished(database: Database) -> int:
     """Wait until no work is left; return the number of unfinished pieces when there is no more progress."""
+    # Finished work has no row, so this query gets cheaper towards the end, when its time matters.
+    return _wait_until_none(database.unfinished)
+
+
+def wait_until_published(database: Database) -> int:
+    """Wait until the relay has published everything; return how many are left when there is no more progress."""
+    return database.unpublished() if _wait_until_none(database.unpublished_positions) else 0
+
+
+def _wait_until_none(remaining: Callable[[], int]) -> int:
     least, since = sys.maxsize, time.monotonic()
     while True:
-        # Finished work has no row, so this query gets cheaper towards the end, when its time matters.
-        left = database.unfinished()
+        left = remaining()
         if left == 0:
             return 0
         if left < least:

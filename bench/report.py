@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench import report_figures, report_peers, report_writes
+from bench import report_figures, report_peers, report_relay, report_writes
 from bench.contention import Contention
 from bench.figures import Spread
 from bench.legend import HOW_TO_READ, OF_MANY
@@ -14,6 +14,7 @@ from bench.many import Many
 from bench.measure import Measured
 from bench.memory import Memory
 from bench.peers import Beside
+from bench.relaying import Relaying
 from bench.report_figures import WORDS, Rounds
 from bench.setups import Conditions
 from bench.tables import spread, table
@@ -28,6 +29,7 @@ class Outcome:
     conditions: Conditions
     rounds: Rounds = field(default_factory=dict)
     contention: Sequence[Contention] = ()
+    relaying: Sequence[Relaying] = ()
 
     def measurements(self) -> Iterator[tuple[str, Measured]]:
         """Every measurement with its figure."""
@@ -38,6 +40,16 @@ class Outcome:
             for number, measured in enumerate(row.runs, 1):
                 where = ", each at one worker" if row.routed else ""
                 yield f"{row.figure} with {row.customers} customers{where}, round {number}", measured
+        for number, measured in enumerate(self.relaying[0].completed if self.relaying else (), 1):
+            yield f"completed for the relay, round {number}", measured
+
+    def problems(self) -> Iterator[tuple[str, Sequence[str]]]:
+        """The problems of every measurement, and of every publication by a relay."""
+        for where, measured in self.measurements():
+            yield where, measured.problems
+        for row in self.relaying:
+            for number, relayed in enumerate(row.relayed, 1):
+                yield f"relay to {row.broker}, round {number}", relayed.problems
 
 
 @dataclass(slots=True)
@@ -99,8 +111,8 @@ def problems(outcomes: Sequence[Outcome]) -> list[str]:
     return [
         f"{outcome.conditions.target.name}: {where}: {problem}"
         for outcome in outcomes
-        for where, measured in outcome.measurements()
-        for problem in measured.problems
+        for where, found in outcome.problems()
+        for problem in found
     ]
 
 
@@ -128,6 +140,9 @@ def _target(outcome: Outcome) -> list[str]:
         parts += ["### Commits", report_writes.commits(outcome.contention)]
         if storage := report_writes.storage(outcome.contention):
             parts += ["### On disk", storage]
+    if outcome.relaying:
+        of_server = bool(outcome.conditions.target.server_url)
+        parts += ["### Relay", report_relay.render(outcome.relaying, server=of_server)]
     return parts
 
 
@@ -163,6 +178,7 @@ def disturbed(outcomes: Sequence[Outcome]) -> bool:
 
 
 def _others(outcomes: Sequence[Outcome]) -> list[float]:
+    # While a relay publishes, the broker is among the others.
     return [measured.others_cpu for outcome in outcomes for _, measured in outcome.measurements()]
 
 

@@ -94,8 +94,8 @@ def provider(folder: Path) -> Iterator[ProviderProcess]:
     with socket.create_server((_HOST, 0), backlog=1024) as listener:
         descriptor = listener.fileno()
         command = [sys.executable, "-m", "bench.provider", str(descriptor), str(path)]
-        with _process(command, folder / "provider.log", os.environ, keep=(descriptor,)) as process:
-            yield ProviderProcess(listener.getsockname(), process.pid, counters)
+        with process(command, folder / "provider.log", os.environ, keep=(descriptor,)) as started:
+            yield ProviderProcess(listener.getsockname(), started.pid, counters)
 
 
 def clean_environ(settings: Mapping[str, str]) -> dict[str, str]:
@@ -110,22 +110,26 @@ def _gunicorn(folder: Path, name: str, arguments: list[str], settings: Mapping[s
         address = _HOST, int(probe.getsockname()[1])
     environ = clean_environ({"PAYMENTS_BIND": f"{address[0]}:{address[1]}", **settings})
     log = folder / f"{name}.log"
-    with _process([sys.executable, "-m", "gunicorn", *arguments], log, environ) as process:
+    with process([sys.executable, "-m", "gunicorn", *arguments], log, environ) as started:
         deadline = time.monotonic() + _READY_WITHIN_S
         while (output := log.read_bytes()).count(_READY) < int(settings["PAYMENTS_WORKERS"]):
-            if process.poll() is not None or _GIVEN_UP in output or time.monotonic() > deadline:
+            if started.poll() is not None or _GIVEN_UP in output or time.monotonic() > deadline:
                 raise ServerError(f"{name} did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
             time.sleep(0.05)
-        yield Server(address, process.pid, tuple(children(process.pid)), log)
+        yield Server(address, started.pid, tuple(children(started.pid)), log)
 
 
 @contextmanager
-def _process(
-    command: list[str], log: Path, environ: Mapping[str, str], keep: tuple[int, ...] = ()
+def process(
+    command: list[str],
+    log: Path,
+    environ: Mapping[str, str],
+    keep: tuple[int, ...] = (),
+    end: signal.Signals = signal.SIGTERM,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process with its output in ``log``, in its own process group. It ends with the block or with this process."""
     with log.open("ab") as output:
-        process = subprocess.Popen(
+        started = subprocess.Popen(
             command,
             cwd=CHECKOUT,
             env=dict(environ),
@@ -137,14 +141,14 @@ def _process(
             preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has no other threads
         )
     try:
-        yield process
+        yield started
     finally:
-        process.terminate()
+        started.send_signal(end)
         try:
-            process.wait(_STOPS_WITHIN_S)
+            started.wait(_STOPS_WITHIN_S)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
 
 
 def _end_with_parent() -> None:

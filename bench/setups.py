@@ -28,7 +28,7 @@ COMPLETE_HOT: Final = "complete-hot"
 FIGURES: Final = (EMPTY, ACCEPT, ACCEPT_HOT, COMPLETE, COMPLETE_ROUTED, COMPLETE_HOT)
 COMPLETING: Final = frozenset({COMPLETE, COMPLETE_ROUTED, COMPLETE_HOT})
 
-_CALLBACK_SECRETS: Final = {
+CALLBACK_SECRETS: Final = {
     "PAYMENTS_GATEWAY_A_SECRETS": f"whsec_{b64encode(b'a secret of the bench').decode()}",
     "PAYMENTS_GATEWAY_B_SECRETS": "another secret of the bench",
 }
@@ -117,7 +117,7 @@ def service(
         settings = {
             **conditions.target.settings(database.url),
             "PAYMENTS_ROLE": "all" if figure in COMPLETING else "api",
-            **_CALLBACK_SECRETS,
+            **CALLBACK_SECRETS,
             "PAYMENTS_LOG_LEVEL": conditions.log_level,
         }
         provider = processes.enter_context(servers.provider(Path(name)))

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import amqp
 
 from messaging import cloud_events
 from messaging.port import BrokerUnavailableError, Message, Published
-from messaging.rabbitmq_link import CONFIRM_S, PERSISTENT, SHORT_MAX, Address, Confirms, Link, Outgoing
+from messaging.rabbitmq_frames import Outgoing, table_of
+from messaging.rabbitmq_link import CONFIRM_S, SHORT_MAX, Address, Confirms, Link
 from messaging.rabbitmq_queue import RabbitmqQueue
 from messaging.waves import Numbered, publish_in_waves
 
@@ -70,11 +72,7 @@ class RabbitmqPublisher:
 
     def _send(self, wave: Sequence[Numbered]) -> Mapping[int, str]:
         refusals = {one.place: reason for one in wave if (reason := _unsendable(one.message))}
-        rest = [
-            Outgoing(one.place, self._encode(one.message), routing_key(one.message))
-            for one in wave
-            if one.place not in refusals
-        ]
+        rest = [self._encode(*one) for one in wave if one.place not in refusals]
         try:
             return refusals | self._using(lambda link: link.confirms.publish(rest))
         except amqp.ChannelError:  # the broker closed the channel without saying for which message
@@ -138,25 +136,32 @@ class _EventLink:
 
 def routing_key(message: Message) -> str:
     """``<stream_name>.<event type>``, with dots of the name as ``_``."""
-    event_type = message.type.removeprefix(_PREFIX).rpartition(".")[0]
-    return f"{message.stream.name.replace('.', '_')}.{event_type}"
+    return _routing_key(message.stream.name, message.type)
 
 
-def _binary(message: Message) -> amqp.Message:
-    return amqp.Message(
+@lru_cache(maxsize=1024)
+def _routing_key(stream_name: str, type_: str) -> str:
+    event_type = type_.removeprefix(_PREFIX).rpartition(".")[0]
+    return f"{stream_name.replace('.', '_')}.{event_type}"
+
+
+def _binary(place: int, message: Message) -> Outgoing:
+    return Outgoing(
+        place,
+        routing_key(message),
         message.data,
-        content_type=cloud_events.CONTENT_TYPE,
-        delivery_mode=PERSISTENT,
-        message_id=message.event_id,
-        application_headers=cloud_events.headers(message, cloud_events.RABBITMQ_PREFIX),
+        cloud_events.CONTENT_TYPE,
+        table_of(message.attributes, cloud_events.RABBITMQ_PREFIX),
+        message.event_id,
     )
 
 
-def _structured(message: Message) -> amqp.Message:
-    return amqp.Message(
+def _structured(place: int, message: Message) -> Outgoing:
+    return Outgoing(
+        place,
+        routing_key(message),
         cloud_events.structured(message),
-        content_type=cloud_events.STRUCTURED_CONTENT_TYPE,
-        delivery_mode=PERSISTENT,
+        cloud_events.STRUCTURED_CONTENT_TYPE,
         message_id=message.event_id,
     )
 

@@ -8,11 +8,10 @@ import time
 from collections import deque
 from typing import Final
 
-import amqp
-
 from messaging import hints
 from messaging.port import WorkHint
-from messaging.rabbitmq_link import PERSISTENT, Address, Confirms, Link, Outgoing, UnconfirmedError
+from messaging.rabbitmq_frames import Outgoing
+from messaging.rabbitmq_link import Address, Confirms, Link, UnconfirmedError
 from messaging.rabbitmq_thread import YIELD_S, LinkThread
 from messaging.rabbitmq_topology import DELETED_S, HINT_TTL_MS, REFUSED_S, Names, Topology
 
@@ -149,10 +148,6 @@ class Announcing:
 
 
 def _outgoing(place: int, hint: WorkHint) -> Outgoing:
-    message = amqp.Message(
-        hints.encode(hint),
-        content_type="application/json",
-        delivery_mode=PERSISTENT,
-        expiration=str(HINT_TTL_MS),
+    return Outgoing(
+        place, hint.gateway, hints.encode(hint), content_type="application/json", expiration=str(HINT_TTL_MS)
     )
-    return Outgoing(place, message, hint.gateway)

@@ -13,14 +13,16 @@ from urllib.parse import unquote, urlsplit
 import amqp
 from amqp.method_framing import frame_handler
 
+from messaging.rabbitmq_frames import Outgoing, publication
+
 CONNECT_S: Final = 5.0
 CONFIRM_S: Final = 10.0
 """The longest wait for the confirms of a batch, and for a message to be written."""
 HEARTBEAT_S: Final = 30
+WRITE_MAX: Final = 100
+"""Messages of one write. The broker takes them while the next ones are encoded."""
 LEAVE_S: Final = 0.5
 """The longest wait for the broker's agreement to a close."""
-PERSISTENT: Final = 2
-"""The delivery mode of messages that the broker keeps on disk."""
 SHORT_MAX: Final = 255
 """Bytes of a short string of AMQP, such as a name or a routing key."""
 
@@ -104,6 +106,11 @@ class Link:
         """Open one more channel."""
         return self._connection.channel()
 
+    def publish(self, channel: int, exchange: str, messages: Sequence[Outgoing]) -> None:
+        """Publish ``messages`` as mandatory, with one write."""
+        frame_max = self._connection.frame_max
+        self._connection.transport.write(b"".join([publication(channel, exchange, one, frame_max) for one in messages]))
+
     def abandon(self, channel: amqp.Channel) -> None:
         """Close a channel that does not answer, and ignore what it may answer later.
 
@@ -145,14 +152,6 @@ class Link:
         self._connection.interrupt()
 
 
-class Outgoing(NamedTuple):
-    """A message to publish; ``place`` is the caller's name for it."""
-
-    place: int
-    message: amqp.Message
-    routing_key: str
-
-
 class UnconfirmedError(TimeoutError):
     """The broker has not confirmed in time. ``places`` are those of the messages that it did not confirm."""
 
@@ -192,10 +191,13 @@ class Confirms:
         Raises UnconfirmedError; then the connection can still be used, and late confirms are ignored.
         """
         self._refusals, self._places = {}, {}
-        for place, message, routing_key in batch:
-            self._tag += 1
-            self._places[self._tag] = place
-            self.channel.basic_publish(message, exchange=self._exchange, routing_key=routing_key, mandatory=True)
+        if self.channel.connection is None:  # the library would connect again for a write
+            raise amqp.RecoverableConnectionError("connection already closed")
+        for first in range(0, len(batch), WRITE_MAX):
+            messages = batch[first : first + WRITE_MAX]
+            self._link.publish(self.channel.channel_id, self._exchange, messages)
+            self._places.update(enumerate((one.place for one in messages), self._tag + 1))
+            self._tag += len(messages)
         deadline = self._monotonic() + self._confirm_s
         while self._places:
             left_s = deadline - self._monotonic()

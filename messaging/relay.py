@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 from messaging.port import BrokerUnavailableError, Message, Publisher, Refused
+from messaging.waves import shallow
 from store.errors import CorruptStoreError, StoreError
 from store.event_json import position_on_wire
 from store.port import GenerationStore, RelayLease, RelayStore, StoredEvent
@@ -24,8 +25,10 @@ logger: Final = logging.getLogger(__name__)
 
 RELAY_OF_EVENTS: Final = "events"
 """The name of the relay that publishes to the broker."""
-BATCH_MAX: Final = 200
-"""Events of one batch. They are encoded at one go, which other greenlets of the process wait for."""
+BATCH_MAX: Final = 500
+"""Events of one batch. Larger ones save little."""
+WAVES_MAX: Final = 100
+"""Events of one stream in a batch: each waits for the confirm of the one before it, while the lease gets older."""
 IDLE_S: Final = 0.2
 """The wait before the feed is read again after its end."""
 STANDBY_S: Final = 1.0
@@ -141,7 +144,7 @@ class Relay:
         if lease is None:
             return min(self._lease_s / 3, STANDBY_S)
         limit = self._batch_max if self.state.refused is None else 1  # a refused event is tried alone
-        events = self._store.all_events(None, after=lease.position, limit=limit)
+        events = shallow(self._store.all_events(None, after=lease.position, limit=limit), WAVES_MAX)
         feed = self._store.feed()  # after the events: they are of this generation, or of an earlier one
         self.state = self.state._replace(backlog=max(feed.last - lease.position, 0))
         if feed.generation != lease.generation:

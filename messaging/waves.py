@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from messaging.port import Message, Published, Refused
+from store.port import StoredEvent, StreamKey
 
 
 class Numbered(NamedTuple):
@@ -22,6 +23,16 @@ class Numbered(NamedTuple):
 
 SendWave = Callable[[Sequence[Numbered]], Mapping[int, str]]
 """Publishes a wave and waits for the outcome of every message in it. Returns the reasons of refusals by place."""
+
+
+def shallow(events: Sequence[StoredEvent], waves_max: int) -> Sequence[StoredEvent]:
+    """The first of ``events``, before the one that would need another wave than ``waves_max``."""
+    counts: Counter[StreamKey] = Counter()
+    for place, event in enumerate(events):
+        counts[event.stream] += 1
+        if counts[event.stream] > waves_max:
+            return events[:place]
+    return events
 
 
 def waves(batch: Sequence[Message]) -> list[list[Numbered]]:

@@ -11,6 +11,7 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 from messaging.cloud_events import (
+    AT_ONE_GO,
     CONTENT_TYPE,
     KAFKA_PREFIX,
     RABBITMQ_PREFIX,
@@ -54,6 +55,18 @@ def one(messages: Sequence[Message], type_: str, subject: str) -> Message:
     """The message of this type about this subject."""
     (found,) = [it for it in messages if it.type == f"payments.{type_}.v1" and it.attributes["subject"] == subject]
     return found
+
+
+def test_pauses(store: PaymentStore, events: Sequence[StoredEvent], messages: Sequence[Message]) -> None:
+    """Many events are read and encoded in parts, with pauses for the other greenlets of the process."""
+    pauses: list[None] = []
+    maker = CloudEvents(store, URL, pause=lambda: pauses.append(None))
+    many = [event for _ in range(2 * AT_ONE_GO) for event in events]
+    assert maker.messages(many, generation=2) == [message for _ in range(2 * AT_ONE_GO) for message in messages]
+    assert len(pauses) == 2 * (len(many) // AT_ONE_GO)
+    pauses.clear()
+    maker.messages(many[: AT_ONE_GO - 1], generation=2)
+    assert pauses == []
 
 
 def test_the_attributes_of_a_deposit(messages: Sequence[Message], events: Sequence[StoredEvent]) -> None:

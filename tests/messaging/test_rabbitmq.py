@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import amqp
 import pytest
 
 from messaging.cloud_events import CloudEvents
 from messaging.port import BrokerUnavailableError, Published
 from messaging.rabbitmq import RabbitmqPublisher, routing_key, work_queue
-from messaging.rabbitmq_link import Address
+from messaging.rabbitmq_frames import Outgoing
+from messaging.rabbitmq_link import Address, Confirms, Link
 from store.port import StreamKey
 from tests.messaging.brokers import BROKERS, RABBITMQ_URL, RabbitMQ
 from tests.messaging.builders import message
@@ -143,6 +145,16 @@ def test_an_exchange_that_vanishes_under_the_connection(broker: RabbitMQ) -> Non
     assert publisher.publish([message(1), message(2, "c2"), message(3)]) == Published(3)
     broker.declare()
     assert publisher.publish([message(4)]) == Published(1)
+
+
+def test_a_closed_connection_stays_closed(broker: RabbitMQ) -> None:
+    """What is published on it is refused. The library would connect again, without the confirms."""
+    link = Link(Address.of(RABBITMQ_URL), name="a test")
+    link.open()
+    confirms = Confirms(link, link.channel(), broker.exchange, lambda _: None)
+    link.close()
+    with pytest.raises(amqp.RecoverableConnectionError):
+        confirms.publish([Outgoing(0, "main.x", b"{}", "application/json")])
 
 
 def test_an_exchange_of_another_kind(broker: RabbitMQ) -> None:

@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from messaging.relay import REFUSED_S, RETRY_FIRST_S, RETRY_MAX_S, Relay
+from messaging.relay import REFUSED_S, RETRY_FIRST_S, RETRY_MAX_S, WAVES_MAX, Relay
 from store.backend import PaymentStore
 from store.errors import StoreUnavailableError
 from store.port import RelayLease
@@ -36,6 +36,22 @@ def test_all_events_are_published_once(scenario: Scenario) -> None:
     assert len(scenario.broker.delivered) == 18
     assert relay.state.published == 18
     assert (relay.state.backlog, relay.state.problem) == (0, None)
+
+
+def test_a_batch_has_a_bounded_number_of_events_of_a_customer(scenario: Scenario) -> None:
+    """Each waits for the confirm of the one before it, while nobody renews the lease. The rest is published later."""
+    only = scenario.customers["a"]
+    for number in range(WAVES_MAX):
+        scenario.store.append([only.deposit(f"more-{number:03}")])
+    relay = scenario.relay(batch_max=10 * WAVES_MAX)
+    counts = []
+    while scenario.at().position < scenario.store.last_position():
+        before = len(scenario.broker.delivered)
+        relay.step()
+        keys = [message.partition_key for message in scenario.broker.delivered[before:]]
+        counts.append(keys.count("main/a"))
+    assert counts == [WAVES_MAX, 6]
+    scenario.check()
 
 
 def test_later_events_follow(scenario: Scenario) -> None:

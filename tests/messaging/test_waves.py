@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from messaging.port import Published, Refused
-from messaging.waves import Numbered, publish_in_waves, waves
+from messaging.waves import Numbered, publish_in_waves, shallow, waves
+from store.port import StoredEvent, StreamKey
 from tests.messaging.builders import message
 
 
@@ -24,6 +25,19 @@ def places(divided: Sequence[Sequence[Numbered]]) -> list[list[int]]:
 def test_a_wave_has_one_message_of_each_customer(customers: str, expected: list[list[int]]) -> None:
     """The first wave has the first ones, in the order of the batch."""
     assert places(waves([message(at, customer) for at, customer in enumerate(customers)])) == expected
+
+
+@pytest.mark.parametrize(
+    ("customers", "waves_max", "expected"),
+    [("", 2, 0), ("aa", 2, 2), ("aaa", 2, 2), ("abab", 2, 4), ("ababba", 2, 4), ("abaab", 2, 3), ("aab", 1, 1)],
+)
+def test_a_batch_of_few_waves(customers: str, waves_max: int, expected: int) -> None:
+    """It ends before the first event that would need one more wave, so that nothing is left out."""
+    events = [
+        StoredEvent(at, StreamKey("main", customer), f"event-{at}", 1, "DepositCompleted", b"", b"")
+        for at, customer in enumerate(customers)
+    ]
+    assert shallow(events, waves_max) == events[:expected]
 
 
 def test_customers_of_different_merchants_are_different() -> None:
