@@ -14,12 +14,17 @@ from actors.system import PaymentSystem
 from gateways.settings import GatewaySettings
 from messaging.local import LocalQueue
 from store.errors import StoreError
+from tests.simulation.broker import Broker, SimulatedPublisher
 from tests.simulation.databases import AnyStore, Database
 from tests.simulation.faults import Crashed, FaultyStore
+from tests.simulation.hints import HintQueue, Hints
 from tests.simulation.history import History
+from tests.simulation.outgoing import Outgoing
 from tests.simulation.provider import SETTLE_S, TIMEOUT_S, SimulatedProvider
 from tests.simulation.provider_calls import CallingGateway
 from tests.simulation.recording_store import Eyes, RecordingStore
+from tests.simulation.relay_stores import FaultyRelayStore, RecordingRelays
+from tests.simulation.roles import Role
 from tests.simulation.slow_listener import SlowListener
 from tests.simulation.threads import ThreadedRuntime
 from tests.simulation.timeline import Timeline
@@ -39,7 +44,10 @@ SETTINGS: Final = SystemSettings(passivate_after_s=5.0, dead_letter_max_s=600.0,
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The environment that all processes share, and the rates of faults. ``exclusive``: there is only one process."""
+    """The environment that all processes share, and the rates of faults. ``exclusive``: there is only one process.
+
+    ``broker`` and ``hints`` are None in a world without a broker. ``batch_max``: events that relays publish at a time.
+    """
 
     chance: random.Random
     history: History
@@ -52,6 +60,9 @@ class Surroundings:
     slow_rate: float
     held_up_rate: float
     lease_s: float
+    broker: Broker | None
+    hints: Hints | None
+    batch_max: int
 
 
 class Process:
@@ -63,9 +74,11 @@ class Process:
     store: FaultyStore
     recording: RecordingStore
     real: AnyStore
+    _queue: LocalQueue
+    _outgoing: Outgoing | None
 
-    def __init__(self, number: int, world: Surroundings) -> None:
-        self.number = number
+    def __init__(self, number: int, role: Role, world: Surroundings) -> None:
+        self.number, self.role = number, role
         self._world = world
         self.wall_offset_s = 0.0
         self.up = self.gone = self.calm = False
@@ -84,7 +97,7 @@ class Process:
     def boot(self) -> None:
         """Start with an empty memory."""
         world = self._world
-        self._note("boot")
+        self._note("boot", role=self.role)
         runtime = ThreadedRuntime(world.chance, world.history, world.timeline, self.number)
         self.runtime, runtime.wall_offset_s = runtime, self.wall_offset_s
         clock = runtime.now if world.exclusive else world.timeline.clock
@@ -105,21 +118,20 @@ class Process:
             hindered=self.hindered,
         )
 
-        def die() -> None:
-            store.crashed = True
-
-        gateways = [CallingGateway(provider, runtime, world.history, die) for provider in world.providers]
+        gateways = [CallingGateway(provider, runtime, world.history, self._die) for provider in world.providers]
         listener = SlowListener(world.history, runtime, world.chance, world.slow_rate)
         self.facade = ServiceFacade(
             runtime, {gateway.name: gateway for gateway in gateways}, listener, request_deadline_s=10.0
         )
+        self._queue = LocalQueue()
+        self._outgoing = self._make_outgoing()
         self.system = PaymentSystem(
             service=self.facade,
             runtime=runtime,
             store=store,
-            queue=LocalQueue(),
+            queue=self._queue,
             gateways={gateway.name: (gateway, _settings(gateway.name)) for gateway in gateways},
-            settings=replace(SETTINGS, lease_s=world.lease_s),
+            settings=replace(SETTINGS, lease_s=world.lease_s, processing=self.role.processes),
             listener=listener,
             exclusive=world.exclusive,
         )
@@ -127,6 +139,28 @@ class Process:
         world.timeline.runtimes.append(runtime)
         self.be_calm(calm=self.calm)
         self._start()
+
+    def _make_outgoing(self) -> Outgoing | None:
+        """What it publishes; an exclusive store's only process needs no hints of its own work."""
+        world = self._world
+        if world.broker is None or world.hints is None or not self.role.publishes:
+            return None
+        return Outgoing(
+            self.runtime,
+            FaultyRelayStore(self.store, RecordingRelays(self.recording)),
+            SimulatedPublisher(world.broker, self.runtime, world.chance, self._die_at_once, self._is_to_freeze),
+            None if world.exclusive else HintQueue(world.hints, self.runtime),
+            [provider.name for provider in world.providers],
+            world.lease_s,
+            world.batch_max,
+        )
+
+    def _die(self) -> None:
+        self.store.crashed = True
+
+    def _die_at_once(self) -> None:
+        self._die()
+        raise Crashed
 
     def _start(self) -> None:
         """Start to work; try again later while the store does not answer."""
@@ -138,6 +172,16 @@ class Process:
             runtime.after(START_AGAIN_S, self._start)
         except Crashed:
             pass  # the store has recorded the crash
+        else:
+            self._start_messaging()
+
+    def _start_messaging(self) -> None:
+        hints = self._world.hints
+        if hints is not None and self.role.processes and not self._world.exclusive:
+            names = [provider.name for provider in self._world.providers]
+            HintQueue(hints, self.runtime).subscribe(names, self._queue.announce)
+        if self._outgoing is not None:
+            self._outgoing.start()
 
     def be_calm(self, *, calm: bool) -> None:
         """Switch its faults off or on."""
@@ -220,6 +264,7 @@ class Process:
     def begin_to_stop(self) -> None:
         """Handle SIGTERM: no new calls start, calls in progress may end, and other work is returned."""
         self._note("stop")
+        self.runtime.stopping = True
         with self.turn():
             self.system.drain()
         self.stops_until = self._world.timeline.now + DRAIN_S
@@ -227,7 +272,9 @@ class Process:
     @property
     def has_stopped(self) -> bool:
         """Whether its orderly stop is complete."""
-        return self.stops_until is not None and (self.system.at_rest or self._world.timeline.now >= self.stops_until)
+        if self.stops_until is None:
+            return False
+        return (self.system.at_rest and not self.runtime.loops) or self._world.timeline.now >= self.stops_until
 
     def retire(self) -> None:
         """Do the last step of an orderly stop."""
