@@ -64,8 +64,11 @@ class Actors:
         gateways: Mapping[str, tuple[Gateway, GatewaySettings]],
         settings: SystemSettings,
         listener: Listener,
+        shared: bool,
     ) -> None:
+        """``shared``: other processes work on this store."""
         self._runtime, self._store, self._queue, self._gateways = runtime, store, queue, gateways
+        self._polls = shared and settings.processing
         self._settings, self._listener = settings, listener
         self.owner = runtime.new_id()
         self.health = Health()
@@ -133,6 +136,7 @@ class Actors:
             leases=self.leases,
             generations=self.generations,
             listener=self._listener,
+            releases=self._settings.processing,
         )
         return SchedulerActor(
             runtime=self._runtime,
@@ -145,6 +149,7 @@ class Actors:
             dead_letters=self.dead_letters,
             customer=self.customer,
             self_address=self.scheduler,
+            polls=self._polls,
         )
 
     def _make_dead_letters(self) -> ServiceActor:

@@ -1,4 +1,4 @@
-"""The heartbeat of a process: it keeps its leases alive and releases the leases of dead processes.
+"""The heartbeat of a process: it keeps its leases alive and, if it calls gateways, releases those of dead processes.
 
 Each beat also follows the wall clock, detects a store that returned to an earlier state, and gives back leases that
 no actor of this process works on.
@@ -41,7 +41,10 @@ class Health:
 
 
 class Heartbeat:
-    """One beat at a time; ``interval_s`` apart. Owned by the scheduler, which blocks on the store."""
+    """One beat at a time; ``interval_s`` apart. Owned by the scheduler, which blocks on the store.
+
+    ``releases``: whether this process releases the work of dead ones. Only a process that calls gateways does.
+    """
 
     def __init__(
         self,
@@ -54,14 +57,15 @@ class Heartbeat:
         leases: Leases,
         generations: Generations,
         listener: Listener,
+        releases: bool,
     ) -> None:
         self._runtime, self._store, self._lease_s = runtime, store, lease_s
         self._supervisor, self._health, self._leases = supervisor, health, leases
-        self._generations, self._listener = generations, listener
+        self._generations, self._listener, self._releases = generations, listener, releases
         self.interval_s: Final = min(lease_s / 3, BEAT_MAX_S)
 
     def beat(self) -> None:
-        """Renew the heartbeat and take over the work of dead processes. Raises no Exception."""
+        """Renew the heartbeat and release the work of dead processes. Raises no Exception."""
         try:
             self._follow_clock()
             self._check_generation()
@@ -69,7 +73,7 @@ class Heartbeat:
             if not self._store.heartbeat(self._leases.owner) and not self._leases.retired:  # in this order: see retire
                 self._listener.leases_lost()
                 self._store.register_owner(self._leases.owner, VOCABULARY)
-            released = self._store.release_dead(self._lease_s)
+            released = self._store.release_dead(self._lease_s) if self._releases else 0
             if released:
                 self._listener.taken_over(released)
             self._health.vocabulary_floor = self._store.vocabulary_floor()

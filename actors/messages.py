@@ -269,6 +269,13 @@ class Drain:
 
 
 @value(frozen=True, slots=True)
+class Poll:
+    """Time to look for work that other processes queued. ``of`` as that of ``Tick``."""
+
+    of: int
+
+
+@value(frozen=True, slots=True)
 class Tick:
     """An actor's periodic timer. ``of`` identifies the actor: a successor ignores the ticks of its predecessor."""
 

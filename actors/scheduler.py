@@ -2,6 +2,7 @@
 
 Retries, lookups, dead letters and the work of dead processes are rows of one table with due times. The scheduler
 claims what is due and passes it to the gateway supervisor. It also matches stored callbacks with their transactions.
+Where other processes queue work on the same store, it looks for due work several times a second.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ from typing import Any, Final
 from actors.backpressure import CLAIM_MAX, Backpressure
 from actors.heartbeat import Heartbeat
 from actors.leases import Leases
-from actors.messages import CapacityFree, ClaimDue, ParkWork, Recipient, Recovered, Submit, Tick, TimerFired, WorkDue
+from actors.messages import (
+    CapacityFree,
+    ClaimDue,
+    ParkWork,
+    Poll,
+    Recipient,
+    Recovered,
+    Submit,
+    Tick,
+    TimerFired,
+    WorkDue,
+)
 from actors.operations.callback import StoredCallbackOperation
 from actors.operations.waiting_callbacks import queue_of, read_payload
 from actors.runtime.actor import ServiceActor
@@ -27,6 +39,9 @@ logger: Final = logging.getLogger(__name__)
 
 COALESCE_S: Final = 0.05
 """Work that becomes due within this time of other work is claimed together with it."""
+
+POLL_S: Final = 0.5
+"""The wait between two looks at the work of other processes: what they queue is found within a second, unannounced."""
 
 _ticks: Final = count(1)
 
@@ -42,7 +57,10 @@ class Schedule:
 
 
 class SchedulerActor(ServiceActor):
-    """Blocks on the store, and therefore has a thread of its own."""
+    """Blocks on the store, and therefore has a thread of its own.
+
+    ``polls``: whether other processes may queue work that no message announces here.
+    """
 
     def __init__(
         self,
@@ -57,24 +75,30 @@ class SchedulerActor(ServiceActor):
         dead_letters: Recipient,
         customer: Callable[[StreamKey], Recipient],
         self_address: Recipient,
+        polls: bool,
     ) -> None:
         super().__init__()
         self._runtime, self._store, self._backpressure = runtime, store, backpressure
         self._heartbeat, self._leases = heartbeat, leases
         self._supervisor, self._dead_letters, self._self = supervisor, dead_letters, self_address
-        self._customer = customer
+        self._customer, self._polls = customer, polls
+        self._poll_failed = False
         self._tick_id = next(_ticks)
         self._schedules = {name: Schedule() for name in sorted(gateways)}
 
     def on_start(self) -> None:
-        """Begin to beat."""
+        """Begin to beat and to poll."""
         self._self.tell(Tick(self._tick_id))
+        if self._polls:
+            self._self.tell(Poll(self._tick_id))
 
     def receive(self, message: Any) -> None:
         """Set timers for work that becomes due, and claim due work."""
         match message:
             case Tick(of=of) if of == self._tick_id:
                 self._tick()
+            case Poll(of=of) if of == self._tick_id:
+                self._poll()
             case WorkDue(gateway=gateway, delay_s=delay_s):
                 self._set_timer(gateway, delay_s)
             case TimerFired(gateway=gateway):
@@ -96,11 +120,44 @@ class SchedulerActor(ServiceActor):
         self._heartbeat.beat()
         for gateway in self._schedules:
             self._claim(gateway)
-            # A stored callback needs no call, and so neither capacity nor a closed breaker.
-            self._leases.claim(queue_of(gateway), CLAIM_MAX, self._match)
+            self._claim_callbacks(queue_of(gateway))
+
+    def _poll(self) -> None:
+        """Claim due work that other processes queued. Ends with the drain of this process."""
+        if self._leases.retired or self._backpressure.draining:
+            return
+        self._runtime.after(POLL_S, lambda: self._self.tell(Poll(self._tick_id)))
+        for queue in self._due_queues():
+            if queue in self._schedules:
+                self._claim(queue)
+            else:
+                self._claim_callbacks(queue)
+
+    def _due_queues(self) -> list[str]:
+        """The queues with due work for which there is capacity; none when they are not known."""
+        queues = [name for name in self._schedules if self._takes(name)]
+        try:
+            due = self._store.queued_due([*queues, *map(queue_of, self._schedules)], 1)
+        except Exception as error:  # an actor that dies of it would begin with another poll at once
+            if not self._poll_failed:  # logged once until the store answers again
+                logger.warning("due work cannot be listed: %s", error, exc_info=not isinstance(error, StoreError))
+            self._poll_failed = True
+            return []
+        self._poll_failed = False
+        return [work.gateway for work in due]
+
+    def _takes(self, gateway: str) -> bool:
+        """Whether the supervisor takes work of the gateway now."""
+        return self._schedules[gateway].has_capacity and self._backpressure.claimable[gateway] > 0
+
+    def _claim_callbacks(self, queue: str) -> None:
+        """Claim the stored callbacks of ``queue``. They need no call, and so neither capacity nor a closed breaker."""
+        self._leases.claim(queue, CLAIM_MAX, self._match)
 
     def _hasten_lookups(self, gateway: str) -> None:
-        """Make all open lookups of a gateway that answers again due now."""
+        """Make all open lookups of a gateway that answers again due now. A process that makes no calls leaves them."""
+        if not self._backpressure.processing:
+            return
         try:
             hastened = self._store.hasten_lookups(gateway)
         except StoreError as error:  # they keep their due times
@@ -111,10 +168,9 @@ class SchedulerActor(ServiceActor):
         self._claim(gateway)
 
     def _claim(self, gateway: str) -> None:
-        schedule = self._schedules[gateway]
-        limit = self._backpressure.claimable[gateway]
-        if not schedule.has_capacity or not limit:
+        if not self._takes(gateway):
             return
+        schedule, limit = self._schedules[gateway], self._backpressure.claimable[gateway]
 
         def submit(items: Sequence[WorkItem]) -> bool:
             schedule.has_capacity = False

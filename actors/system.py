@@ -55,7 +55,13 @@ class PaymentSystem:
         self._settings, self._exclusive = settings, exclusive
         self._started = False
         self.actors = Actors(
-            runtime=runtime, store=store, queue=queue, gateways=gateways, settings=settings, listener=listener
+            runtime=runtime,
+            store=store,
+            queue=queue,
+            gateways=gateways,
+            settings=settings,
+            listener=listener,
+            shared=not exclusive,
         )
         lookups = [wait_s for _, options in gateways.values() for wait_s in options.lookup_after_s]
         self._longest_wait_s = max(DAY_S, settings.dead_letter_max_s, *lookups, 0.0)
@@ -149,6 +155,8 @@ class PaymentSystem:
         mailboxes = {name: address.waiting for name, address in actors.single.items()}
         mailboxes["customers"] = actors.customers.waiting(BUSIEST)
         gateways = tuple(bulkhead.stats(name) for name, bulkhead in sorted(actors.bulkheads.items()))
+        if not self._settings.processing:
+            gateways = tuple(gateway._replace(slots=0) for gateway in gateways)
         return ProcessStats(mailboxes, len(actors.customers), self._service.admissions(), gateways)
 
     def _sweep(self) -> None:

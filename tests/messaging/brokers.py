@@ -13,7 +13,8 @@ import amqp
 import pytest
 
 from messaging.port import Publisher
-from messaging.rabbitmq import Address, RabbitmqPublisher
+from messaging.rabbitmq import RabbitmqPublisher
+from messaging.rabbitmq_link import Address
 from tests.messaging.cutting_proxy import CuttingProxy
 from tests.messaging.memory import MemoryBroker, MemoryPublisher
 

@@ -9,6 +9,7 @@ import pytest
 
 from messaging.local import LocalQueue
 from messaging.port import WorkQueue
+from tests.messaging.rabbitmq_network import RabbitmqNetwork
 
 # The stores, for the relay.
 from tests.store.conftest import fixture, migrated_schema, pass_time, schema, shared_store, store  # noqa: F401
@@ -25,6 +26,19 @@ class Network(Protocol):
 
     def close(self) -> None:
         """Close every queue."""
+
+
+class BrokerNetwork(Network, Protocol):
+    """Processes that share a broker, which may be away."""
+
+    def go_away(self) -> None:
+        """Cut all connections to the broker and refuse new ones."""
+
+    def come_back(self) -> None:
+        """Accept connections again."""
+
+    def cut(self) -> None:
+        """Cut all connections once, as at the death of their processes."""
 
 
 class LocalNetwork:
@@ -45,13 +59,22 @@ class LocalNetwork:
         self._queue.close()
 
 
-NETWORKS: Final[dict[str, Callable[[], Network]]] = {"local": LocalNetwork}
-"""A new adapter adds one line here."""
+BROKER_NETWORKS: Final[dict[str, Callable[[], BrokerNetwork]]] = {"rabbitmq": RabbitmqNetwork}
+"""A new adapter of a broker adds one line here."""
+NETWORKS: Final[dict[str, Callable[[], Network]]] = {"local": LocalNetwork, **BROKER_NETWORKS}
 
 
 @pytest.fixture(params=sorted(NETWORKS))
 def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     """A network of each adapter."""
     network = NETWORKS[request.param]()
+    yield network
+    network.close()
+
+
+@pytest.fixture(params=sorted(BROKER_NETWORKS))
+def broker_network(request: pytest.FixtureRequest) -> Iterator[BrokerNetwork]:
+    """A network of each adapter of a broker."""
+    network = BROKER_NETWORKS[request.param]()
     yield network
     network.close()

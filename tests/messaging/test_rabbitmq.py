@@ -14,7 +14,8 @@ from typing import Final
 import pytest
 
 from messaging.port import BrokerUnavailableError, Published
-from messaging.rabbitmq import Address, RabbitmqPublisher, routing_key
+from messaging.rabbitmq import RabbitmqPublisher, routing_key
+from messaging.rabbitmq_link import Address
 from store.port import StreamKey
 from tests.gateways.transport import TLS
 from tests.messaging.brokers import BROKERS, RABBITMQ_URL, RabbitMQ

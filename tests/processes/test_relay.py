@@ -11,7 +11,8 @@ from typing import Any, Final
 import amqp
 import pytest
 
-from messaging.rabbitmq import EXCHANGE, Address
+from messaging.rabbitmq import EXCHANGE
+from messaging.rabbitmq_link import Address
 from tests.messaging.brokers import RABBITMQ_URL
 from tests.messaging.cutting_proxy import CuttingProxy
 from tests.processes.installation import Installation

@@ -32,6 +32,7 @@ class Scenario:
     store: TroubledStore
     real: SqliteStore
     processing: bool = True
+    polls: bool = False
     lease_s: float = LEASE_S
     supervisor: Inbox = field(default_factory=Inbox)
     customers: Inbox = field(default_factory=Inbox)
@@ -73,6 +74,7 @@ class Scenario:
             leases=self.leases,
             generations=self.generations,
             listener=self.heard,
+            releases=self.processing,
         )
         return SchedulerActor(
             runtime=self.runtime,
@@ -85,6 +87,7 @@ class Scenario:
             dead_letters=self.dead_letters,
             customer=lambda _: self.customers,
             self_address=self.address,
+            polls=self.polls,
         )
 
     def _dead_letters(self) -> DeadLetterActor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from store.port import AppendResult, GatewayMode, Write
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from tests.actors.support import GATEWAY, TroubledStore
-from tests.actors.system.fixtures import Service
+from tests.actors.system.fixtures import SETTINGS, Service
 from tests.actors.system.test_system_live import WAIT_S, until
 
 QUIET = dict.fromkeys(("journal", "scheduler", "dead-letters", "supervisor", "breaker-sync", "customers"), 0)
@@ -44,6 +45,13 @@ def test_a_process_that_does_nothing(live: Service) -> None:
     assert not live.system.actors.journal.alive
     live.system.start()
     until(lambda: live.system.stats() == idle)
+
+
+def test_a_process_that_makes_no_calls_has_no_slots(live: Service) -> None:
+    """Otherwise the sum over all processes would count slots that nothing can use."""
+    settings = replace(SETTINGS, processing=False)
+    accepting = Service(live.runtime, live.store, live.real, settings=settings)
+    assert accepting.system.stats().gateways == (GatewayStats(GATEWAY, "closed", 0, 0, 0),)
 
 
 def test_calls_that_are_out(live: Service) -> None:

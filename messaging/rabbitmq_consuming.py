@@ -1,0 +1,138 @@
+"""Delivers work hints from RabbitMQ: a thread with one channel for each gateway, and acknowledgements by hand."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Collection
+from typing import Final
+
+import amqp
+
+from messaging import hints
+from messaging.port import HintHandler
+from messaging.rabbitmq_link import Address, Link
+from messaging.rabbitmq_thread import LinkThread
+from messaging.rabbitmq_topology import AGAIN_S, Names, Topology, refusal_of
+
+logger: Final = logging.getLogger(__name__)
+
+PREFETCH: Final = 100
+"""The most hints of a gateway that the broker sends ahead of their acknowledgement."""
+
+_IDLE_S: Final = 0.25
+"""How often an idle thread looks for new subscriptions and for the end."""
+_GLANCE_S: Final = 0.001
+_YIELD_EVERY: Final = 20
+"""Hints after which other threads run."""
+
+
+class Consuming:
+    """The consuming side of a queue. For many threads; handlers run in its thread."""
+
+    def __init__(self, address: Address, names: Names) -> None:
+        self._topology = Topology(names)
+        self._thread = LinkThread(address, "payments processor", self._serve)
+        self._lock = threading.Lock()
+        self._started = self._closed = False
+        self._handlers: dict[str, HintHandler] = {}
+        self._consumed: set[str] = set()
+        """The gateways whose queues this connection consumes."""
+        self._tried: dict[str, float] = {}
+        """By gateway: the last attempt to consume on this connection (monotonic)."""
+        self._deliveries: deque[tuple[str, amqp.Message]] = deque()
+        self.received = self.malformed = 0
+        """See ``RabbitmqQueue``."""
+
+    def subscribe(self, gateways: Collection[str], handler: HintHandler) -> None:
+        """Deliver hints of ``gateways`` to ``handler``."""
+        with self._lock:
+            if self._closed:
+                return
+            self._handlers = {**self._handlers, **dict.fromkeys(gateways, handler)}
+            if not self._started:
+                self._started = True
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Deliver nothing more, and ask the thread to end."""
+        with self._lock:
+            self._closed = True
+        self._thread.stop()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the end of the thread until ``deadline`` (monotonic)."""
+        if self._started:
+            self._thread.join(deadline)
+
+    def _serve(self, link: Link) -> None:
+        self._consumed, self._tried = set(), {}
+        self._deliveries.clear()
+        channel = link.channel()
+        since_yield = 0
+        while not self._thread.stopping.is_set():
+            more = self._consume_missing(link, channel)
+            try:
+                link.receive(_GLANCE_S if more else _IDLE_S)
+            except TimeoutError:
+                link.beat()
+            while self._deliveries and not self._thread.stopping.is_set():
+                self._deliver(*self._deliveries.popleft())
+                since_yield += 1
+            if since_yield >= _YIELD_EVERY:
+                since_yield = 0
+                time.sleep(0)
+
+    def _consume_missing(self, link: Link, channel: amqp.Channel) -> bool:
+        """Consume one more queue; returns False when none is missing. Deliveries of the others go on in between."""
+        now = time.monotonic()
+        for gateway in self._handlers:
+            if gateway not in self._consumed and now - self._tried.get(gateway, -AGAIN_S) >= AGAIN_S:
+                self._tried[gateway] = now
+                self._topology.declare(channel, gateway)
+                self._consume(link, gateway)
+                return True
+        return False
+
+    def _consume(self, link: Link, gateway: str) -> None:
+        channel = link.channel()
+        channel.auto_decode = False  # a foreign message may name any encoding
+        channel.basic_qos(0, PREFETCH, a_global=False)
+
+        def begin() -> None:
+            channel.basic_consume(
+                self._topology.names.queue(gateway),
+                callback=lambda message: self._deliveries.append((gateway, message)),
+                on_cancel=lambda _: self._consumed.discard(gateway),
+            )
+
+        if refusal := refusal_of(begin):
+            self._topology.note(gateway, refusal)
+            channel.close()
+        else:
+            self._consumed.add(gateway)
+
+    def _deliver(self, gateway: str, message: amqp.Message) -> None:
+        """Hand a hint to its handler, and acknowledge it, whatever came of it."""
+        try:
+            hint = hints.decode(message.body or b"", gateway)
+        except hints.MalformedHintError as error:
+            self._count_malformed(gateway, str(error))
+        else:
+            self.received += 1
+            try:
+                self._handlers[gateway](hint)
+            except Exception:  # the hint is used up: polling makes up for it
+                logger.exception("a work hint was not handled", extra={"fields": {"work_id": hint.work_id}})
+        message.channel.basic_ack(message.delivery_tag)
+
+    def _count_malformed(self, gateway: str, problem: str) -> None:
+        self.malformed += 1
+        if self.malformed == 1:
+            logger.warning(
+                "a message in a queue of work hints is no hint; it is dropped, and later ones are only counted: %s",
+                problem,
+                extra={"fields": {"gateway": gateway, "queue": self._topology.names.queue(gateway)}},
+            )

@@ -1,0 +1,237 @@
+"""Connections to RabbitMQ, shared by the publisher of events and the queue of work. Knows nothing of their topology."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import amqp
+from amqp.method_framing import frame_handler
+
+CONNECT_S: Final = 5.0
+CONFIRM_S: Final = 10.0
+"""The longest wait for the confirms of a batch, and for a message to be written."""
+HEARTBEAT_S: Final = 30
+LEAVE_S: Final = 0.5
+"""The longest wait for the broker's agreement to a close."""
+PERSISTENT: Final = 2
+"""The delivery mode of messages that the broker keeps on disk."""
+SHORT_MAX: Final = 255
+"""Bytes of a short string of AMQP, such as a name or a routing key."""
+
+_Frame = tuple[int, int, bytes]
+"""The kind, the channel and the payload."""
+_HEADER: Final = 2
+"""The kind of frame with the properties of a message, from the offset ``_PROPERTIES_AT`` of the payload."""
+_PROPERTIES_AT: Final = 12
+_POLL_S: Final = 0.001
+_USER_TIMEOUT_MS: Final = 10_000
+_TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", 18)
+_PORTS: Final = {"amqp": 5672, "amqps": 5671}
+
+
+class Address(NamedTuple):
+    """Where the broker is. ``password`` is never shown."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    virtual_host: str
+    encrypted: bool
+
+    def __repr__(self) -> str:
+        """Leave out user and password."""
+        return f"Address({self.host}:{self.port}{self.virtual_host})"
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """Read ``amqp://user:password@host:port/vhost`` or ``amqps://…``. Without a path the virtual host is ``/``.
+
+        Raises ValueError for another form; its text shows nothing of the URL.
+        """
+        try:
+            parts = urlsplit(url)
+            default, port = _PORTS[parts.scheme], parts.port
+        except (ValueError, KeyError):
+            raise ValueError("must be an address such as amqp://user@host:5672/vhost") from None
+        path = parts.path.removeprefix("/")
+        return cls(
+            host=parts.hostname or "localhost",
+            port=port or default,
+            user=unquote(parts.username or "guest"),
+            password=unquote(parts.password or "guest"),
+            virtual_host=unquote(path) or "/",
+            encrypted=parts.scheme == "amqps",
+        )
+
+
+class Link:
+    """One connection, for one thread. Methods raise OSError and amqp.AMQPError; then the link is of no more use.
+
+    ``name`` is what the broker shows of the connection. ``answer_s`` bounds each wait for an answer and each write.
+    """
+
+    def __init__(
+        self, address: Address, *, name: str, connect_s: float = CONNECT_S, answer_s: float = CONFIRM_S
+    ) -> None:
+        self._answer_s = answer_s
+        self._connection = _Connection(
+            host=f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}",
+            userid=address.user,
+            password=address.password,
+            login_method="PLAIN",
+            virtual_host=address.virtual_host,
+            ssl=_encryption(address),
+            heartbeat=HEARTBEAT_S,
+            connect_timeout=connect_s,
+            socket_settings={_TCP_USER_TIMEOUT: _USER_TIMEOUT_MS},
+            client_properties={"connection_name": name},
+            frame_handler=_frames,
+        )
+
+    def open(self) -> None:
+        """Connect, and log in."""
+        self._connection.connect()
+        self._connection.sock.settimeout(self._answer_s)
+
+    def channel(self) -> amqp.Channel:
+        """Open one more channel."""
+        return self._connection.channel()
+
+    def receive(self, timeout_s: float) -> None:
+        """Read one message or answer and hand it to its callback. Raises TimeoutError when none comes."""
+        self._connection.drain_events(timeout=timeout_s)
+
+    def keep_alive(self) -> None:
+        """Read what the broker sent, and send a heartbeat when one is due."""
+        with suppress(TimeoutError):
+            while True:
+                self.receive(_POLL_S)
+        self.beat()
+
+    def beat(self) -> None:
+        """Send a heartbeat when one is due. Raises amqp.ConnectionForced when those of the broker stay out."""
+        self._connection.heartbeat_tick()
+
+    def take_leave(self) -> None:
+        """Close the connection in agreement with the broker, if it answers."""
+        with suppress(OSError, amqp.AMQPError):
+            self._connection.set_timeout(LEAVE_S)
+            self._connection.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection without a word to the broker."""
+        self._connection.set_timeout(LEAVE_S)  # TLS waits for an answer to its own farewell
+        self._connection.collect()
+
+    def interrupt(self) -> None:
+        """End what another thread waits for on this connection: its call raises OSError. Never waits."""
+        self._connection.interrupt()
+
+
+class Outgoing(NamedTuple):
+    """A message to publish; ``place`` is the caller's name for it."""
+
+    place: int
+    message: amqp.Message
+    routing_key: str
+
+
+class Confirms:
+    """Publishes on a channel of its own in confirm mode. ``on_return`` gets the routing keys of unroutable messages."""
+
+    def __init__(
+        self,
+        link: Link,
+        exchange: str,
+        on_return: Callable[[str], None],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        confirm_s: float = CONFIRM_S,
+    ) -> None:
+        self._link, self._exchange, self._monotonic, self._confirm_s = link, exchange, monotonic, confirm_s
+        self._places: dict[int, int] = {}
+        """The places of unconfirmed messages by delivery tag, ascending."""
+        self._refusals: dict[int, str] = {}
+        self._tag = 0
+        self._channel = link.channel()
+        self._channel.confirm_select()
+        events = self._channel.events
+        events["basic_ack"].add(lambda tag, multiple: self._settle(tag, multiple, None))
+        events["basic_nack"].add(lambda tag, multiple: self._settle(tag, multiple, "the broker refused it (nack)"))
+        events["basic_return"].add(lambda _, __, routing_key, ___: on_return(routing_key))
+
+    def publish(self, batch: Sequence[Outgoing]) -> dict[int, str]:
+        """Publish ``batch`` as mandatory, and wait for all confirms. Returns the reasons of refusals by place."""
+        self._refusals = {}
+        for place, message, routing_key in batch:
+            self._tag += 1
+            self._places[self._tag] = place
+            self._channel.basic_publish(message, exchange=self._exchange, routing_key=routing_key, mandatory=True)
+        deadline = self._monotonic() + self._confirm_s
+        while self._places:
+            left_s = deadline - self._monotonic()
+            if left_s <= 0:
+                raise TimeoutError(f"no confirm within {self._confirm_s:g} s")
+            self._link.receive(left_s)
+        return self._refusals
+
+    def _settle(self, tag: int, multiple: bool, reason: str | None) -> None:  # noqa: FBT001  # the library's call
+        tags = [tag]
+        if multiple:
+            tags = [one for one in self._places if one <= tag]
+        for one in tags:
+            place = self._places.pop(one)
+            if reason is not None:
+                self._refusals[place] = reason
+
+
+class _Connection(amqp.Connection):  # type: ignore[misc]
+    """A connection that does not look for a notice of the broker's alarms before each message, which takes long."""
+
+    negotiate_capabilities: Final = {"consumer_cancel_notify": True, "authentication_failure_close": True}
+
+    def set_timeout(self, timeout_s: float) -> None:
+        """Bound each later wait on the socket, if there is one."""
+        if (sock := self._socket()) is not None:
+            with suppress(OSError):
+                sock.settimeout(timeout_s)
+
+    def interrupt(self) -> None:
+        """Shut the socket down, if there is one."""
+        if (sock := self._socket()) is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def _socket(self) -> socket.socket | None:
+        return getattr(self._transport, "sock", None)
+
+
+def _frames(connection: amqp.Connection, callback: Callable[..., None]) -> Callable[[_Frame], object]:
+    """The library's reader of frames, without the properties of messages.
+
+    Nothing here needs them, and the library fails on properties of foreign messages that are not in UTF-8.
+    """
+    on_frame = frame_handler(connection, callback)
+
+    def read(frame: _Frame) -> object:
+        kind, channel, payload = frame
+        if kind == _HEADER:
+            frame = kind, channel, bytes(payload[:_PROPERTIES_AT]) + b"\0\0"
+        return on_frame(frame)
+
+    return read
+
+
+def _encryption(address: Address) -> object:
+    """The library's setting for TLS, with the broker's certificate and name verified; False without TLS."""
+    if not address.encrypted:
+        return False
+    return {"context": {"purpose": ssl.Purpose.SERVER_AUTH, "check_hostname": True}, "server_hostname": address.host}

@@ -1,0 +1,80 @@
+"""The exchange and the queues of work hints in RabbitMQ, declared by both sides on each connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import amqp
+
+logger: Final = logging.getLogger(__name__)
+
+HINT_TTL_MS: Final = 60_000
+"""A hint that is older is worth nothing: polling has found its work long ago."""
+QUEUE_MAX: Final = 10_000
+"""Hints of a queue. More push out the oldest ones."""
+DELIVERIES_MAX: Final = 5
+"""Deliveries of a hint whose consumers die before they acknowledge it."""
+AGAIN_S: Final = 2.0
+"""The least time between two attempts to declare, or to consume, the same queue on one connection."""
+
+_ARGUMENTS: Final = {
+    "x-queue-type": "quorum",
+    "x-message-ttl": HINT_TTL_MS,
+    "x-delivery-limit": DELIVERIES_MAX,
+    "x-max-length": QUEUE_MAX,
+    "x-overflow": "drop-head",
+}
+
+
+class Names(NamedTuple):
+    """The names of exchange and queues."""
+
+    exchange: str = "payments.work"
+    queue_prefix: str = "payments.work."
+
+    def queue(self, gateway: str) -> str:
+        """The queue of a gateway."""
+        return self.queue_prefix + gateway
+
+
+class Topology:
+    """Declares queues after each connect. What the broker refuses is logged, and what exists is used as it is."""
+
+    def __init__(self, names: Names) -> None:
+        self.names: Final = names
+        self._problems: dict[str, str] = {}
+        """By gateway: what was logged last."""
+
+    def declare(self, channel: amqp.Channel, gateway: str) -> None:
+        """Declare exchange, queue and binding of ``gateway``.
+
+        A refusal closes and opens the channel, so it must have neither consumers nor confirms.
+        """
+        exchange, queue = self.names.exchange, self.names.queue(gateway)
+        steps = (
+            lambda: channel.exchange_declare(exchange, "direct", durable=True, auto_delete=False),
+            lambda: channel.queue_declare(queue, durable=True, auto_delete=False, arguments=_ARGUMENTS),
+            lambda: channel.queue_bind(queue, exchange, gateway),
+        )
+        self.note(gateway, "; ".join(refusal for step in steps if (refusal := refusal_of(step))))
+
+    def note(self, gateway: str, problem: str) -> None:
+        """Log a problem with the queue of ``gateway``, unless it is the last one. An empty text: there is none."""
+        if problem and self._problems.get(gateway) != problem:
+            logger.warning(
+                "RabbitMQ refuses a queue of work hints, so polling finds the work: %s",
+                problem,
+                extra={"fields": {"gateway": gateway, "queue": self.names.queue(gateway)}},
+            )
+        self._problems[gateway] = problem
+
+
+def refusal_of(step: Callable[[], object]) -> str:
+    """Take a step on a channel. Returns why the broker refuses it; empty when it does not."""
+    try:
+        step()
+    except amqp.ChannelError as error:
+        return str(error)
+    return ""
