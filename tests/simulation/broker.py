@@ -17,7 +17,7 @@ from tests.simulation.history import History
 from tests.simulation.threads import ThreadedRuntime
 from tests.simulation.timeline import Timeline
 
-REFUSED: Final = 0.006
+REFUSED: Final = 0.012
 """Share of the events that the broker refuses, at the usual rate of its faults."""
 REFUSED_S: Final = (1.0, 5.0, 60.0, inf)
 AT_ONCE: Final = 0.7

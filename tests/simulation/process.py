@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from actors.service import ServiceFacade
@@ -37,6 +38,8 @@ HELD_UP_S: Final = (1.0, 6.0, 12.0, 14.0, 17.0, 30.0, 120.0, 600.0)
 """Times for which a process is frozen or disconnected: shorter than its lease, about as long, and longer."""
 FREEZING: Final = 0.008
 """Share of the writes before or after which a process is frozen, at the usual rate of such faults."""
+FREEZING_WHILE_PUBLISHING: Final = 0.03
+"""The same for each message to the broker."""
 START_AGAIN_S: Final = 1.0
 LEASES_S: Final = (15.0, 15.0, 3.0)
 SETTINGS: Final = SystemSettings(passivate_after_s=5.0, dead_letter_max_s=600.0, dead_letter_attempts=4)
@@ -148,7 +151,13 @@ class Process:
         return Outgoing(
             self.runtime,
             FaultyRelayStore(self.store, RecordingRelays(self.recording)),
-            SimulatedPublisher(world.broker, self.runtime, world.chance, self._die_at_once, self._is_to_freeze),
+            SimulatedPublisher(
+                world.broker,
+                self.runtime,
+                world.chance,
+                self._die_at_once,
+                partial(self._is_to_freeze, FREEZING_WHILE_PUBLISHING),
+            ),
             None if world.exclusive else HintQueue(world.hints, self.runtime),
             [provider.name for provider in world.providers],
             world.lease_s,
@@ -207,9 +216,9 @@ class Process:
         """Record that a part of it was delayed or died: it may read other processes' changes a little later."""
         self._note("hindered")
 
-    def _is_to_freeze(self) -> bool:
+    def _is_to_freeze(self, share: float = FREEZING) -> bool:
         world = self._world
-        if world.exclusive or not self.running or world.chance.random() >= FREEZING * world.held_up_rate:
+        if world.exclusive or not self.running or world.chance.random() >= share * world.held_up_rate:
             return False
         self.freezes_for_s = world.chance.choice(HELD_UP_S)
         return True
