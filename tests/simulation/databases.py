@@ -82,6 +82,7 @@ class Server:
         self._schema: Final = schema
         self._time: datetime | None = None
         schema.clear()
+        schema.admin.execute("ALTER TABLE events ALTER COLUMN position RESTART")  # histories contain positions
 
     def open(self, clock: Callable[[], datetime]) -> PostgresqlStore:  # noqa: ARG002  # the server has its own clock
         """See Database."""
