@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -30,12 +31,10 @@ from domain.money import MoneyError
 from gateways.registry import Gateways
 from gateways.settings import GatewaySettingsError
 from messaging import asyncapi, schemas
-from messaging.brokers import BROKERS, broker_of
+from messaging.brokers import BROKERS
 from messaging.cloud_events import CloudEvents
 from messaging.local import LocalQueue
-from messaging.port import Publisher
-from messaging.relay import RELAY_OF_EVENTS, Relay
-from messaging.relay_thread import RelayThread
+from messaging.process import Duties, MessagingProcess
 from server import garbage, gunicorn_options
 from server.application import Application, HeaderKeys
 from server.lifecycle import Lifecycle, Step
@@ -43,6 +42,8 @@ from server.offload import offload
 from store.backends import backend_of
 from store.errors import StoreError
 from store.service import ServiceStore
+
+logger = logging.getLogger("payments")
 
 
 def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
@@ -57,9 +58,8 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
     listener = Listeners(LogListener(InfoLines("payments").write), MetricsListener(meters))
     runtime, backend = LiveRuntime(), backend_of(settings.database_url, root=CHECKOUT)
     store = ServiceStore(backend, clock=runtime.now, offload=offload())
-    publisher = _publisher(settings)
-    queue, processing = LocalQueue(), settings.role not in {Role.API, Role.RELAY}
-    actors = ActorProcess(runtime, gateways.with_settings, settings, listener, queue, processing=processing)
+    messaging, queue = _messaging(settings, exclusive=backend.exclusive), LocalQueue()
+    actors = ActorProcess(runtime, gateways.with_settings, settings, listener, queue, processing=settings.processes)
     api = create_app(
         actors.service,
         store.queries,
@@ -69,13 +69,24 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
         event_documents=EventDocuments(
             schemas.documents(settings.public_url), asyncapi.document(settings.public_url, asyncapi.channels(BROKERS))
         ),
-        serves_clients=settings.role is not Role.RELAY,
+        serves_clients=settings.serves_clients,
         meters=meters,
     )
     lifecycle = Lifecycle(actors.service, retried=StoreError, problem="The store cannot be opened")
 
     def build() -> None:
         actors.build(store.opened, exclusive=backend.exclusive, load_threads=backend.load_threads)
+
+    def meet_others(messaging: MessagingProcess) -> None:
+        messaging.start(
+            store.opened,
+            owner=f"{node()}/{runtime.new_id()}",
+            make_messages=CloudEvents(store.opened, settings.public_url).messages,
+            gateways=gateways.by_name,
+            handler=queue.announce,
+            lease_s=settings.lease_s,
+            monotonic=runtime.monotonic,
+        )
 
     def steps(connections: Callable[[], int]) -> Sequence[Step]:
         sampler = Sampler(meters, actors.stats, connections, lost_lines, runtime.after)
@@ -88,53 +99,45 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
             Step("queue", stop=queue.close),
             Step("actors", build, stop=actors.end),
             Step("work", actors.start, drain=actors.drain, stop=actors.stop),
-            *_relay_steps(settings, publisher, runtime, store),
+            _messaging_step(settings, messaging, meet_others),
             Step("sampler", sampler.sample),
             Step("unconfigured gateways", actors.report_unconfigured),
-            Step("API keys", lambda: warn_without_keys(store.queries, needed=settings.auth_required)),
+            Step("API keys", lambda: warn_without_keys(store.queries, needed=needs_keys)),
             Step("garbage collection", garbage.freeze),
         )
 
+    needs_keys = settings.auth_required and settings.serves_clients
     wait_s, header_keys = settings.request_deadline_s, HeaderKeys(REPEATED, UNDERSCORED)
     return Application(
         api, lifecycle, steps, wait_s=wait_s, header_keys=header_keys, unreadable=UnreadableRequests(meters)
     )
 
 
-def _publisher(settings: Settings) -> Publisher | None:
-    """The publisher, where there is a broker and the role publishes. Raises SettingsError."""
+def _messaging(settings: Settings, *, exclusive: bool) -> MessagingProcess | None:
+    """The broker's side of the process; None without a broker. Raises SettingsError.
+
+    Work is handed out over the broker only where other processes can claim it.
+    """
     if settings.broker_url is None:
         return None
+    shared = not exclusive
+    duties = Duties(settings.relays, announces=shared and settings.relays, processes=shared and settings.processes)
+    structured = settings.events_mode is EventsMode.STRUCTURED
     try:
-        broker = broker_of(settings.broker_url)
-        publisher = broker.publisher(settings.broker_url, structured=settings.events_mode is EventsMode.STRUCTURED)
+        return MessagingProcess(settings.broker_url, duties, structured=structured)
     except ValueError as error:
         raise SettingsError(f"PAYMENTS_BROKER_URL {error}") from None
-    return publisher if settings.role in {Role.ALL, Role.RELAY} else None
 
 
-def _relay_steps(
-    settings: Settings, publisher: Publisher | None, runtime: LiveRuntime, store: ServiceStore
-) -> Sequence[Step]:
-    """The relay, which connects when it leads."""
-    if publisher is None:
-        return ()
-    threads: list[RelayThread] = []
-
-    def start() -> None:
-        relay = Relay(
-            name=RELAY_OF_EVENTS,
-            owner=f"{node()}/{runtime.new_id()}",
-            store=store.opened,
-            make_messages=CloudEvents(store.opened, settings.public_url).messages,
-            publisher=publisher,
-            lease_s=settings.lease_s,
-            monotonic=runtime.monotonic,
-        )
-        threads.append(RelayThread(relay))
-        threads[-1].start()
-
-    return (Step("relay", start, stop=lambda: threads.pop().stop()),)
+def _messaging_step(
+    settings: Settings, messaging: MessagingProcess | None, start: Callable[[MessagingProcess], None]
+) -> Step:
+    """Relay, announcer of work and hints. Each connects on a thread of its own."""
+    if messaging is not None:
+        return Step("broker", lambda: start(messaging), drain=messaging.drain, stop=messaging.stop)
+    if settings.role is Role.RELAY:
+        return Step("broker", lambda: logger.warning("there is no PAYMENTS_BROKER_URL: this relay publishes nothing"))
+    return Step("broker")
 
 
 def _create() -> Application:

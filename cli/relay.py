@@ -13,6 +13,7 @@ from cli.command import CommandError, Exit, OutputError, service_settings, write
 from cli.text import printable
 from config import logging
 from config.settings import CHECKOUT
+from messaging.announcer import ANNOUNCER_OF_WORK
 from messaging.relay import RELAY_OF_EVENTS
 from store.backends import backend_of
 from store.codec import timestamp
@@ -41,8 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="relay_command", required=True, metavar="COMMAND")
     commands.add_parser(
         "status",
-        help="show leader, position, backlog and refused event of each relay",
-        description="Show leader, position, backlog and refused event of each relay, and what operators did.",
+        help="show leader, position, backlog and refused event of each relay, and who announces work",
+        description="Show leader, position, backlog and refused event of each relay, and what operators did. The relay"
+        " work is the announcer of due work, which has no position.",
     )
     again = commands.add_parser(
         "rewind",
@@ -119,11 +121,15 @@ def _tell(done: Json, line: str, arguments: argparse.Namespace) -> int:
 
 
 def _document(relay: RelayCheckpoint, feed: Feed) -> Json:
-    refusal = relay.refusal
-    return {
+    led: Json = {
         "relay": relay.name,
         "leader": relay.owner if relay.lease_left_s else None,
         "lease_left_s": round(relay.lease_left_s, 1),
+    }
+    if relay.name == ANNOUNCER_OF_WORK:
+        return led  # it publishes no events, so it has no position
+    refusal = relay.refusal
+    return led | {
         "position": position_on_wire(feed.generation, relay.position),
         "last_position": position_on_wire(feed.generation, feed.last),
         "backlog": max(feed.last - relay.position, 0),
@@ -151,10 +157,12 @@ def _move(it: RelayMove, feed: Feed) -> Json:
 def _lines(it: Json, moves: list[Json]) -> list[str]:
     leader = it["leader"]
     led = f"led by {leader} for another {it['lease_left_s']:g} s" if leader else "without a leader"
-    lines = [
-        f"relay {it['relay']}: {led}",
-        f"  published up to position {it['position']}, the last one is {it['last_position']} ({it['backlog']} behind)",
-    ]
+    lines = [f"relay {it['relay']}: {led}"]
+    if "position" not in it:
+        return lines
+    lines.append(
+        f"  published up to position {it['position']}, the last one is {it['last_position']} ({it['backlog']} behind)"
+    )
     if it["refused"]:
         refused = it["refused"]
         lines.append(

@@ -47,7 +47,7 @@ _DAY_S: Final = 86_400
 
 
 class Role(StrEnum):
-    """The role of a process: accept commands (``api``), call gateways (``processor``), publish events, or all of it."""
+    """What a process does: accept commands (``api``), call gateways (``processor``), publish (``relay``), or all."""
 
     ALL = "all"
     API = "api"
@@ -141,6 +141,21 @@ class Settings:
         return sqlite_path(self.database_url)
 
     @property
+    def serves_clients(self) -> bool:
+        """Whether the process answers more than the routes about itself."""
+        return self.role in {Role.ALL, Role.API}
+
+    @property
+    def processes(self) -> bool:
+        """Whether the process calls gateways."""
+        return self.role in {Role.ALL, Role.PROCESSOR}
+
+    @property
+    def relays(self) -> bool:
+        """Whether the process publishes events and announces work, where there is a broker."""
+        return self.role in {Role.ALL, Role.RELAY}
+
+    @property
     def secret_urls(self) -> tuple[str, ...]:
         """All values that may contain a password."""
         return (self.database_url, self.migration_database_url, self.broker_url or "")
@@ -170,7 +185,6 @@ class Settings:
         given.setdefault("workers", 1 if sqlite_path(url) else cores or _cores())
         settings = cls(**given)
         _refuse_contradictions(settings)
-        _refuse_unsupported(settings)
         return settings
 
 
@@ -200,11 +214,11 @@ def _refuse_contradictions(settings: Settings) -> None:
             f"PAYMENTS_WORKERS must be 1 with a SQLite database, which a single process owns, not {settings.workers}"
         )
         raise SettingsError(message)
-    if settings.role is Role.RELAY:
-        if settings.sqlite_path:
-            raise SettingsError("PAYMENTS_ROLE=relay needs PostgreSQL: a single process owns a SQLite database")
-        if settings.broker_url is None:
-            raise SettingsError("PAYMENTS_ROLE=relay needs PAYMENTS_BROKER_URL: it publishes events to the broker")
+    if settings.sqlite_path and settings.role not in {Role.ALL, Role.API}:
+        message = (
+            f"PAYMENTS_ROLE={settings.role} needs PostgreSQL: a single process owns a SQLite database, as all or api"
+        )
+        raise SettingsError(message)
     same_kind = settings.migration_database_url.startswith("sqlite:") == bool(settings.sqlite_path)
     if not same_kind or (settings.sqlite_path and settings.migration_database_url != settings.database_url):
         message = "PAYMENTS_MIGRATION_DATABASE_URL must name the same database as PAYMENTS_DATABASE_URL"
@@ -214,11 +228,4 @@ def _refuse_contradictions(settings: Settings) -> None:
             f"PAYMENTS_DEAD_LETTER_MAX_S must not be below PAYMENTS_DEAD_LETTER_FIRST_S"
             f" ({settings.dead_letter_first_s:g}), not {settings.dead_letter_max_s:g}"
         )
-        raise SettingsError(message)
-
-
-def _refuse_unsupported(settings: Settings) -> None:
-    """Refuse documented values that this version does not support yet."""
-    if settings.role is Role.PROCESSOR:
-        message = "PAYMENTS_ROLE: processor is not supported yet, use all (or api, which accepts and does not process)"
         raise SettingsError(message)

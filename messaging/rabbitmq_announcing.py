@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -12,11 +13,11 @@ import amqp
 from messaging import hints
 from messaging.port import WorkHint
 from messaging.rabbitmq_link import PERSISTENT, Address, Confirms, Link, Outgoing
-from messaging.rabbitmq_thread import LinkThread
-from messaging.rabbitmq_topology import AGAIN_S, HINT_TTL_MS, Names, Topology
+from messaging.rabbitmq_thread import YIELD_S, LinkThread
+from messaging.rabbitmq_topology import DELETED_S, HINT_TTL_MS, Names, Topology
 
 BUFFER_MAX: Final = 10_000
-BATCH_MAX: Final = 200
+BATCH_MAX: Final = 50
 
 _IDLE_S: Final = 1.0
 """How often an idle connection is looked at: a lost one is replaced before the next hint needs it."""
@@ -35,8 +36,8 @@ class Announcing:
         self._buffer: deque[WorkHint] = deque()
         self._filled = threading.Event()
         self._started = self._closed = False
-        self._declared: dict[str, float] = {}
-        """By gateway: when it was declared on this connection (monotonic)."""
+        self._declare_at: dict[str, float] = {}
+        """By gateway that was declared on this connection: when to declare it again (monotonic)."""
         self.announced = self.unroutable = self.lost = 0
         """See ``RabbitmqQueue``."""
 
@@ -69,7 +70,7 @@ class Announcing:
             self._thread.join(deadline)
 
     def _serve(self, link: Link) -> None:
-        self._declared = {}
+        self._declare_at = {}
         channel = link.channel()
         confirms = Confirms(link, self._topology.names.exchange, self._returned, confirm_s=self._confirm_s)
         while not self._thread.stopping.is_set():
@@ -79,14 +80,20 @@ class Announcing:
                 continue
             unconfirmed = len(batch)
             try:
-                for gateway in {hint.gateway for hint in batch} - self._declared.keys():
-                    self._declared[gateway] = time.monotonic()
-                    self._topology.declare(channel, gateway)
+                self._declare(channel, {hint.gateway for hint in batch})
                 unconfirmed = self._publish(confirms, batch)
             finally:
                 with self._lock:
                     self.announced += len(batch) - unconfirmed
                     self.lost += unconfirmed
+            time.sleep(YIELD_S)
+
+    def _declare(self, channel: amqp.Channel, gateways: set[str]) -> None:
+        now = time.monotonic()
+        for gateway in gateways:
+            if self._declare_at.get(gateway, now) <= now:
+                self._declare_at[gateway] = math.inf
+                self._topology.note(gateway, self._topology.declare(channel, gateway))
 
     def _publish(self, confirms: Confirms, batch: list[WorkHint]) -> int:
         """Publish a batch, and once more what is refused: a queue that is being made refuses at first.
@@ -108,8 +115,7 @@ class Announcing:
 
     def _returned(self, gateway: str) -> None:
         self.unroutable += 1
-        if time.monotonic() - self._declared.get(gateway, 0.0) > AGAIN_S:
-            self._declared.pop(gateway, None)  # its queue is gone
+        self._declare_at[gateway] = min(self._declare_at[gateway], time.monotonic() + DELETED_S)
 
     def _forget_all(self) -> None:
         """Lose the hints of the buffer: the broker is away for longer than polling takes."""

@@ -14,8 +14,8 @@ import amqp
 from messaging import hints
 from messaging.port import HintHandler
 from messaging.rabbitmq_link import Address, Link
-from messaging.rabbitmq_thread import LinkThread
-from messaging.rabbitmq_topology import AGAIN_S, Names, Topology, refusal_of
+from messaging.rabbitmq_thread import YIELD_S, LinkThread
+from messaging.rabbitmq_topology import DELETED_S, REFUSED_S, Names, Topology, refusal_of
 
 logger: Final = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ PREFETCH: Final = 100
 _IDLE_S: Final = 0.25
 """How often an idle thread looks for new subscriptions and for the end."""
 _GLANCE_S: Final = 0.001
-_YIELD_EVERY: Final = 20
+_YIELD_EVERY: Final = 50
 """Hints after which other threads run."""
 
 
@@ -40,8 +40,8 @@ class Consuming:
         self._handlers: dict[str, HintHandler] = {}
         self._consumed: set[str] = set()
         """The gateways whose queues this connection consumes."""
-        self._tried: dict[str, float] = {}
-        """By gateway: the last attempt to consume on this connection (monotonic)."""
+        self._not_before: dict[str, float] = {}
+        """By gateway: when it may be consumed again on this connection (monotonic)."""
         self._deliveries: deque[tuple[str, amqp.Message]] = deque()
         self.received = self.malformed = 0
         """See ``RabbitmqQueue``."""
@@ -68,7 +68,7 @@ class Consuming:
             self._thread.join(deadline)
 
     def _serve(self, link: Link) -> None:
-        self._consumed, self._tried = set(), {}
+        self._consumed, self._not_before = set(), {}
         self._deliveries.clear()
         channel = link.channel()
         since_yield = 0
@@ -83,20 +83,20 @@ class Consuming:
                 since_yield += 1
             if since_yield >= _YIELD_EVERY:
                 since_yield = 0
-                time.sleep(0)
+                time.sleep(YIELD_S)
 
     def _consume_missing(self, link: Link, channel: amqp.Channel) -> bool:
         """Consume one more queue; returns False when none is missing. Deliveries of the others go on in between."""
         now = time.monotonic()
         for gateway in self._handlers:
-            if gateway not in self._consumed and now - self._tried.get(gateway, -AGAIN_S) >= AGAIN_S:
-                self._tried[gateway] = now
-                self._topology.declare(channel, gateway)
-                self._consume(link, gateway)
+            if gateway not in self._consumed and self._not_before.get(gateway, now) <= now:
+                problem = self._topology.declare(channel, gateway)
+                self._topology.note(gateway, self._consume(link, gateway) or problem)
                 return True
         return False
 
-    def _consume(self, link: Link, gateway: str) -> None:
+    def _consume(self, link: Link, gateway: str) -> str:
+        """Consume the queue of ``gateway``. Returns why the broker refuses it; empty when it does not."""
         channel = link.channel()
         channel.auto_decode = False  # a foreign message may name any encoding
         channel.basic_qos(0, PREFETCH, a_global=False)
@@ -105,14 +105,21 @@ class Consuming:
             channel.basic_consume(
                 self._topology.names.queue(gateway),
                 callback=lambda message: self._deliveries.append((gateway, message)),
-                on_cancel=lambda _: self._consumed.discard(gateway),
+                on_cancel=lambda _: self._cancelled(gateway),
             )
 
-        if refusal := refusal_of(begin):
-            self._topology.note(gateway, refusal)
+        refusal = refusal_of(begin)
+        if refusal:
+            self._not_before[gateway] = time.monotonic() + REFUSED_S
             channel.close()
         else:
             self._consumed.add(gateway)
+        return refusal
+
+    def _cancelled(self, gateway: str) -> None:
+        """The queue was deleted."""
+        self._not_before[gateway] = time.monotonic() + DELETED_S
+        self._consumed.discard(gateway)
 
     def _deliver(self, gateway: str, message: amqp.Message) -> None:
         """Hand a hint to its handler, and acknowledge it, whatever came of it."""

@@ -18,6 +18,8 @@ RETRY_FIRST_S: Final = 0.5
 RETRY_MAX_S: Final = 10.0
 STOP_S: Final = 1.9
 """How long a stop waits for the thread."""
+YIELD_S: Final = 0.001
+"""A wait in which other threads run. For 0 s gevent would not look at its timers."""
 
 _CONNECT_S: Final = 1.5
 """Shorter than a stop may take: a connect to a host that does not answer cannot be interrupted everywhere."""

@@ -16,8 +16,14 @@ QUEUE_MAX: Final = 10_000
 """Hints of a queue. More push out the oldest ones."""
 DELIVERIES_MAX: Final = 5
 """Deliveries of a hint whose consumers die before they acknowledge it."""
-AGAIN_S: Final = 2.0
-"""The least time between two attempts to declare, or to consume, the same queue on one connection."""
+DELETED_S: Final = 2.0
+"""The wait before a queue that was deleted is declared anew.
+
+RabbitMQ tells consumers of a deleted quorum queue nothing, and leaves them without deliveries, when the queue exists
+again within some milliseconds (seen with 3.10). So all processes wait for longer than that.
+"""
+REFUSED_S: Final = 10.0
+"""The wait before a queue is declared and consumed again after the broker refused it."""
 
 _ARGUMENTS: Final = {
     "x-queue-type": "quorum",
@@ -47,8 +53,8 @@ class Topology:
         self._problems: dict[str, str] = {}
         """By gateway: what was logged last."""
 
-    def declare(self, channel: amqp.Channel, gateway: str) -> None:
-        """Declare exchange, queue and binding of ``gateway``.
+    def declare(self, channel: amqp.Channel, gateway: str) -> str:
+        """Declare exchange, queue and binding of ``gateway``. Returns what the broker refuses, and why; may be empty.
 
         A refusal closes and opens the channel, so it must have neither consumers nor confirms.
         """
@@ -58,7 +64,7 @@ class Topology:
             lambda: channel.queue_declare(queue, durable=True, auto_delete=False, arguments=_ARGUMENTS),
             lambda: channel.queue_bind(queue, exchange, gateway),
         )
-        self.note(gateway, "; ".join(refusal for step in steps if (refusal := refusal_of(step))))
+        return "; ".join(refusal for step in steps if (refusal := refusal_of(step)))
 
     def note(self, gateway: str, problem: str) -> None:
         """Log a problem with the queue of ``gateway``, unless it is the last one. An empty text: there is none."""

@@ -34,9 +34,13 @@ class RelayThread:
         """Start the thread."""
         self._thread.start()
 
+    def end(self) -> None:
+        """Ask the thread to end."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """End the thread, which gives the lease back. If it does not end in time, the lease expires by itself."""
-        self._stopping.set()
+        self.end()
         self._thread.join(STOP_WITHIN_S)
         if self._thread.is_alive():
             logger.warning("the %s still waits: its lease ends when it expires", self._name)

@@ -90,6 +90,18 @@ def test_the_status(url: str, store: PaymentStore) -> None:
     assert "\x1b" not in text
 
 
+def test_the_announcer_of_work(url: str, store: PaymentStore) -> None:
+    """It has a leader, and no position: a backlog of it would mean nothing."""
+    store.lead("work", "host-1", 600.0)
+    it = shown(url, "status")
+    assert (it["relay"], it["leader"], it.keys()) == ("work", "host-1", {"relay", "leader", "lease_left_s", "moves"})
+    store.lead("events", "host-2", 600.0)
+    events, work = relay(url, "status").stdout.splitlines()[::2]
+    assert events.startswith("relay events: led by host-2 for another")
+    assert work.startswith("relay work: led by host-1 for another")
+    assert len(relay(url, "status").stdout.splitlines()) == 3
+
+
 def test_a_skipped_event(url: str, store: PaymentStore) -> None:
     """A reason is required. The act is on record, and the next event may be skipped then."""
     store.lead("events", "host-1", 600.0)

@@ -9,6 +9,7 @@ import pytest
 
 from messaging.local import LocalQueue
 from messaging.port import WorkQueue
+from tests.messaging.memory_network import MemoryNetwork
 from tests.messaging.rabbitmq_network import RabbitmqNetwork
 
 # The stores, for the relay.
@@ -61,7 +62,7 @@ class LocalNetwork:
 
 BROKER_NETWORKS: Final[dict[str, Callable[[], BrokerNetwork]]] = {"rabbitmq": RabbitmqNetwork}
 """A new adapter of a broker adds one line here."""
-NETWORKS: Final[dict[str, Callable[[], Network]]] = {"local": LocalNetwork, **BROKER_NETWORKS}
+NETWORKS: Final[dict[str, Callable[[], Network]]] = {"local": LocalNetwork, "memory": MemoryNetwork, **BROKER_NETWORKS}
 
 
 @pytest.fixture(params=sorted(NETWORKS))

@@ -7,12 +7,14 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from typing import Final
 
 import amqp
 import pytest
 
-from messaging.rabbitmq_link import Address
+from messaging.rabbitmq_announcing import BUFFER_MAX
+from messaging.rabbitmq_link import CONFIRM_S, Address
 from messaging.rabbitmq_queue import RabbitmqQueue
 from messaging.rabbitmq_topology import Names
 from tests.messaging.brokers import RABBITMQ_URL
@@ -51,9 +53,9 @@ class RabbitmqNetwork:
         address = self._address
         return f"amqp://{address.user}:{address.password}@127.0.0.1:{self.proxy.port}{address.virtual_host}"
 
-    def queue(self) -> RabbitmqQueue:
+    def queue(self, *, buffer_max: int = BUFFER_MAX, confirm_s: float = CONFIRM_S) -> RabbitmqQueue:
         """See Network."""
-        self._queues.append(RabbitmqQueue(self.url, names=self.names))
+        self._queues.append(RabbitmqQueue(self.url, names=self.names, buffer_max=buffer_max, confirm_s=confirm_s))
         return self._queues[-1]
 
     def settle(self, condition: Callable[[], bool]) -> None:
@@ -78,14 +80,12 @@ class RabbitmqNetwork:
 
     def close(self) -> None:
         """See Network."""
-        gateways = {
-            gateway for queue in self._queues for gateway in (*queue._consuming._handlers, *queue._announcing._declared)
-        }
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(RabbitmqQueue.close, self._queues))
         self.proxy.close()
+        known = [(*queue._consuming._handlers, *queue._announcing._declare_at) for queue in self._queues]
         with suppress(amqp.AMQPError, OSError):
-            for gateway in gateways:
+            for gateway in {*chain(*known)}:
                 self.channel.queue_delete(self.names.queue(gateway))
             self.channel.exchange_delete(self.names.exchange)
         self.connection.close()

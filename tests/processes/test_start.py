@@ -21,6 +21,7 @@ DEPOSIT = {"amount": 1, "gateway": "gatewayA", "customer_id": "12345"}
 
 WRONG = [
     ({"PAYMENTS_ROLE": "boss"}, "PAYMENTS_ROLE"),
+    ({"PAYMENTS_ROLE": "processor"}, "PAYMENTS_ROLE=processor needs PostgreSQL"),
     ({"PAYMENTS_WORKERS": "2"}, "PAYMENTS_WORKERS"),
     ({"PAYMENTS_DEFAULT_CURRENCY": "XQZ"}, "PAYMENTS_DEFAULT_CURRENCY"),
     ({"PAYMENTS_DATABSE_URL": "sqlite:///var/other.db"}, "PAYMENTS_DATABASE_URL"),
@@ -48,6 +49,17 @@ def test_a_wrong_setting(installation: Installation, settings: dict[str, str], n
     assert dev.out == ""
     assert installation.living() == []
     assert not (installation.folder / "payments.db").exists()
+
+
+@pytest.mark.parametrize("role", ["all", "api", "processor", "relay"])
+def test_a_wrong_broker(installation: Installation, role: str) -> None:
+    """Every role refuses it before it opens the database, and shows nothing of the URL."""
+    settings = {"PAYMENTS_ROLE": role, "PAYMENTS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    settings["PAYMENTS_MIGRATION_DATABASE_URL"] = settings["PAYMENTS_DATABASE_URL"]
+    service = installation.gunicorn(**settings, PAYMENTS_BROKER_URL="pigeon://me:hunter2@mq")
+    line = refusal(service)
+    assert line.startswith("PAYMENTS_BROKER_URL must begin with one of amqp://")
+    assert "hunter2" not in line + service.out
 
 
 def test_a_wrong_gateways_table(installation: Installation) -> None:
