@@ -72,7 +72,9 @@ def _ledgers(history: History, fold: Fold) -> Iterator[str]:
     """
     effects: dict[str, list[Entry]] = defaultdict(list)
     misled = {seen.parent for seen in fold.transactions.values() if _told_otherwise(seen)}
-    unknown = {seen.parent for seen in fold.transactions.values() if seen.status not in TERMINAL}
+    unknown = {
+        key for key, seen in fold.transactions.items() if seen.kind == "refund" and seen.status not in TERMINAL
+    }
     for effect in history.of("effect"):
         if effect["parent"] is not None:
             effects[effect["parent"]].append(effect)
@@ -87,8 +89,9 @@ def _ledgers(history: History, fold: Fold) -> Iterator[str]:
         taken = parent.minor if parent.captured is None else parent.captured
         if refunded > taken:
             yield f"18: the provider gave back {refunded} of {key}, which took {taken}"
-        if refunded != parent.refunded and key not in unknown:
-            yield f"18: the provider gave back {refunded} of {key}, and {parent.refunded} is on record"
+        known = refunded - sum(minor(each["amount"], each["currency"]) for each in of_key if each["key"] in unknown)
+        if known != parent.refunded:
+            yield f"18: the provider gave back {known} of {key}, and {parent.refunded} is on record"
 
 
 def _told_otherwise(seen: Seen) -> bool:
