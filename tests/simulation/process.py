@@ -38,7 +38,7 @@ HELD_UP_S: Final = (1.0, 6.0, 12.0, 14.0, 17.0, 30.0, 120.0, 600.0)
 """Times for which a process is frozen or disconnected: shorter than its lease, about as long, and longer."""
 FREEZING: Final = 0.008
 """Share of the writes before or after which a process is frozen, at the usual rate of such faults."""
-FREEZING_WHILE_PUBLISHING: Final = 0.03
+FREEZING_WHILE_PUBLISHING: Final = 0.08
 """The same for each message to the broker."""
 START_AGAIN_S: Final = 1.0
 LEASES_S: Final = (15.0, 15.0, 3.0)

@@ -222,8 +222,8 @@ class RecordingStore:
         return self.timed.next_due_s(gateway)
 
     def queued_due(self, gateways: Collection[str], limit: int) -> list[QueuedWork]:
-        """See Store."""
-        return self.timed.queued_due(gateways, limit)
+        """See Store. Sorted, because a server returns work that is due at the same time in any order."""
+        return sorted(self.timed.queued_due(gateways, limit), key=lambda work: (work.gateway, work.work_id))
 
     def clock_set_back(self, lost_s: float) -> int:
         """See Store."""

@@ -41,7 +41,7 @@ SHAPES: Final[Sequence[Shape]] = (
     (Role.ALL, Role.ALL, Role.ALL),
     (Role.API, Role.PROCESSOR),
     (Role.API, Role.PROCESSOR, Role.RELAY),
-    (Role.API, Role.API, Role.PROCESSOR, Role.RELAY),
+    (Role.API, Role.API, Role.PROCESSOR, Role.RELAY, Role.RELAY),
     (Role.API, Role.PROCESSOR, Role.PROCESSOR, Role.RELAY, Role.RELAY),
 )
 """A seed chooses one of them."""

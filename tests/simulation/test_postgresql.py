@@ -25,10 +25,10 @@ def schema(postgresql_url: str) -> Iterator[Schema]:
         yield schema
 
 
-SHAPES_ON_A_SERVER = sorted({*SHAPES}, key=len)
+SHAPES_ON_A_SERVER = [*dict.fromkeys(SHAPES)]
 
 
-@pytest.mark.parametrize("seed", range(1, 2 * len(SHAPES_ON_A_SERVER) + 1))
+@pytest.mark.parametrize("seed", range(1, 13))
 def test_no_promise_is_broken_on_a_server(schema: Schema, seed: int, tmp_path: Path) -> None:
     """All promises hold for the processes of each shape of a world on a PostgreSQL server."""
     shape = SHAPES_ON_A_SERVER[seed % len(SHAPES_ON_A_SERVER)]
