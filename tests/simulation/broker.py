@@ -121,7 +121,11 @@ class SimulatedPublisher:
     """Implements messaging.port.Publisher. ``die`` ends the process; ``freeze`` may freeze it, and says so."""
 
     def __init__(
-        self, broker: Broker, runtime: ThreadedRuntime, chance: random.Random, die: Callable[[], None],
+        self,
+        broker: Broker,
+        runtime: ThreadedRuntime,
+        chance: random.Random,
+        die: Callable[[], None],
         freeze: Callable[[], bool],
     ) -> None:
         self._broker, self._runtime, self._chance, self._die, self._freeze = broker, runtime, chance, die, freeze

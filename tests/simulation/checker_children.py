@@ -72,9 +72,7 @@ def _ledgers(history: History, fold: Fold) -> Iterator[str]:
     """
     effects: dict[str, list[Entry]] = defaultdict(list)
     misled = {seen.parent for seen in fold.transactions.values() if _told_otherwise(seen)}
-    unknown = {
-        key for key, seen in fold.transactions.items() if seen.kind == "refund" and seen.status not in TERMINAL
-    }
+    unknown = {key for key, seen in fold.transactions.items() if seen.kind == "refund" and seen.status not in TERMINAL}
     for effect in history.of("effect"):
         if effect["parent"] is not None:
             effects[effect["parent"]].append(effect)

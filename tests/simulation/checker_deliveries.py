@@ -69,7 +69,7 @@ def delivery_violations(history: History, stored: Mapping[str, Stored]) -> Itera
 
 
 def _begins(event: Stored) -> bool:
-    type_ = event.body["type"]
+    type_: str = event.body["type"]
     return type_.startswith(tuple(kind.capitalize() for kind in KINDS)) and type_.endswith("Received")
 
 

@@ -147,7 +147,7 @@ class _Watch:
     def _recorded(self, entry: Entry) -> Iterator[str]:
         """Compare the row of the relay with what the calls should have made of it."""
         if (entry["position"], entry["token"]) != (self._position, self._token):
-            row = f"{entry['position']} under {entry['token']}"
-            yield f"17: the checkpoint is at {row} at {entry['at']}, without a move from {self._position}, {self._token}"
+            row, before = f"{entry['position']} under {entry['token']}", f"{self._position} under {self._token}"
+            yield f"17: the checkpoint is at {row} at {entry['at']}, without a move from {before}"
             self._position, self._token = entry["position"], entry["token"]
         self._refused = entry["refused"]

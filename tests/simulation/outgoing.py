@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
@@ -68,10 +69,8 @@ class Outgoing:
         return [relay, announcer]
 
     def _run(self, runs: _Runs) -> None:
-        try:
+        with suppress(Crashed):  # the store has recorded the crash
             runs.run(self._wait)
-        except Crashed:
-            pass  # the store has recorded the crash
 
     def _wait(self, seconds: float) -> bool:
         runtime = self.runtime

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import pytest
 
-from messaging import announcer
 from messaging.message import Message
 from messaging.port import Published, Refused
 from messaging.relay import Relay
@@ -22,7 +20,9 @@ from tests.simulation.roles import Role, shape_of
 from tests.simulation.world import simulate
 
 ROLES_APART: Final = shape_of("api,processor,relay,relay")
-SEEDS_MAX: Final = 40
+SEEDS_MAX: Final = 60
+FOUND_BEFORE: Final = 9
+"""The seed that finds the rarest of them: an event is refused there. The others are found by the first seed."""
 Break = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -86,7 +86,7 @@ def _past_a_gap(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FaultyRelayStore, "all_events", hasty)
 
 
-def _wrong_generation(patch: pytest.MonkeyPatch) -> None:
+def _other_version(patch: pytest.MonkeyPatch) -> None:
     """Messages carry another version than that of their event."""
     all_events = FaultyRelayStore.all_events
 
@@ -102,30 +102,25 @@ def _api_processes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Role, "processes", property(lambda role: role is not Role.RELAY))
 
 
-def _all_announce(patch: pytest.MonkeyPatch) -> None:
-    """Every relay process announces, whoever leads."""
-    patch.setattr(announcer.WorkAnnouncer, "_leads", lambda _: True)
-
-
 BROKEN: Final[list[tuple[Break, str]]] = [
     (_checkpoint_first, "17: the checkpoint moved .* not confirmed"),
     (_one_wave, "17: .* was published .* predecessor is not confirmed"),
     (_skip_refused, "17: the checkpoint moved .* not confirmed"),
     (_no_fence, "17: process .* moved the checkpoint .* under"),
     (_past_a_gap, "17: .* predecessor is not confirmed|17: the checkpoint moved .* not confirmed"),
-    (_wrong_generation, "17: .* other contents: sequence"),
+    (_other_version, "17: .* other contents: sequence"),
     (_api_processes, "roles: the api process 0 leased"),
 ]
 
 
 @pytest.mark.parametrize(("break_it", "promise"), BROKEN)
 def test_a_broken_part_is_found(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, break_it: Break, promise: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, break_it: Break, promise: str
 ) -> None:
     """A defect in the code leads to a history that the checker rejects, with the sentence for that defect."""
     break_it(monkeypatch)
-    for seed in range(1, SEEDS_MAX):
-        (tmp_path / str(seed)).mkdir()
-        if any(re.match(promise, found) for found in violations(simulate(seed, tmp_path / str(seed), shape=ROLES_APART))):
+    for seed in (1, FOUND_BEFORE, *range(2, SEEDS_MAX)):
+        folder = tmp_path_factory.mktemp("broken")
+        if any(re.match(promise, found) for found in violations(simulate(seed, folder, shape=ROLES_APART))):
             return
     raise AssertionError(f"not found within {SEEDS_MAX} seeds")

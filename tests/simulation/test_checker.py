@@ -14,8 +14,9 @@ from tests.simulation.history import History
 from tests.simulation.mutations import MUTATIONS, suits
 from tests.simulation.mutations_callbacks import CALLBACKS, has_callbacks
 from tests.simulation.mutations_children import CHILDREN, has_children
-from tests.simulation.mutations_events import EVENTS, ROLES, has_deliveries
+from tests.simulation.mutations_events import EVENTS, has_deliveries
 from tests.simulation.mutations_operators import OPERATORS, has_operator_commands
+from tests.simulation.mutations_roles import ROLES
 from tests.simulation.roles import Shape, shape_of
 from tests.simulation.world import simulate
 

@@ -295,6 +295,7 @@ def simulate(
     seed: int,
     folder: Path,
     commands: int = 36,
+    *,
     processes: int | None = None,
     database: Database | None = None,
     shape: Shape | None = None,
