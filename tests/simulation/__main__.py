@@ -19,12 +19,6 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=200, help="number of seeds to run")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument(
-        "--processes",
-        type=int,
-        choices=[1, 2, 3],
-        help="number of processes on the store; default: the seed chooses",
-    )
-    parser.add_argument(
         "--roles", type=shape_of, help="roles of the processes, separated by commas; default: the seed chooses"
     )
     parser.add_argument("--history", type=Path, help="write the last seed's history to this file")
@@ -32,15 +26,14 @@ def main() -> int:
     events = broken = 0
     for seed in range(arguments.first, arguments.first + arguments.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            history = simulate(seed, Path(folder), processes=arguments.processes, shape=arguments.roles)
+            history = simulate(seed, Path(folder), shape=arguments.roles)
         events += sum(len(dump["events"]) for dump in history.of("dump") if dump["when"] == "rest")
         found = [*violations(history), *unpublishable(history)]
         broken += len(found)
         for violation in found:
             _say(f"seed {seed}: {violation}")
         if found:
-            chosen = f" --processes {arguments.processes}" if arguments.processes else ""
-            chosen += f" --roles {','.join(arguments.roles)}" if arguments.roles else ""
+            chosen = f" --roles {','.join(arguments.roles)}" if arguments.roles else ""
             _say(f"replay: python -m tests.simulation --seeds 1 --first {seed}{chosen}")
         if arguments.history:
             arguments.history.write_bytes(history.to_bytes())

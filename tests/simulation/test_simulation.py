@@ -21,13 +21,14 @@ from tests.simulation.faults import FaultyStore
 from tests.simulation.history import History
 from tests.simulation.process import LEASES_S
 from tests.simulation.published import unpublishable
-from tests.simulation.roles import SHAPES
+from tests.simulation.roles import SHAPES, Shape, shape_of
 from tests.simulation.world import simulate
 
 SEEDS = range(1, 251)
 SEEDS_OF_FAULTS = SEEDS[:60]
 SEEDS_OF_THREE = range(1, 21)
 SEEDS_EACH = 10
+THREE = shape_of("all,all,all")
 LEASE_S = max(LEASES_S)
 
 
@@ -153,7 +154,7 @@ def test_three_processes_conflict(tmp_path: Path) -> None:
     """When three processes conflict, lose leases, freeze, are disconnected and die, no promise is broken."""
     happened: Counter[str] = Counter()
     taken_over = late = gone = 0
-    for history in _judged(SEEDS_OF_THREE, tmp_path, processes=3):
+    for history in _judged(SEEDS_OF_THREE, tmp_path, THREE):
         happened.update(entry["what"] for entry in history.entries)
         happened.update(entry["how"] for entry in history.of("lost"))
         called: dict[str, set[int]] = defaultdict(set)
@@ -169,14 +170,14 @@ def test_three_processes_conflict(tmp_path: Path) -> None:
     assert gone > 0
 
 
-def _judged(seeds: Iterable[int], folder: Path, processes: int | None = None) -> Iterator[History]:
+def _judged(seeds: Iterable[int], folder: Path, shape: Shape | None = None) -> Iterator[History]:
     """Simulate the seeds, and assert that the checker accepts each history."""
     for seed in seeds:
         (folder / str(seed)).mkdir()
-        history = simulate(seed, folder / str(seed), processes=processes)
+        history = simulate(seed, folder / str(seed), shape=shape)
         found = [*violations(history), *unpublishable(history)]
         # No simulated database is restored from a backup, so no process may begin a generation.
         found += [f"a process began a generation: {entry}" for entry in history.of("generation")]
-        choice = "" if processes is None else f" PROCESSES={processes}"
+        choice = "" if shape is None else f" ROLES={','.join(shape)}"
         assert not found, f"seed {seed} (replay: make simulate SEEDS=1 FIRST={seed}{choice}): {found}"
         yield history

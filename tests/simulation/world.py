@@ -296,17 +296,14 @@ def simulate(
     folder: Path,
     commands: int = 36,
     *,
-    processes: int | None = None,
     database: Database | None = None,
     shape: Shape | None = None,
 ) -> History:
     """Run one simulation on a SQLite file, unless a database is given.
 
-    ``shape`` names the roles of the processes; ``processes`` is a number of processes with all roles. If both are None,
-    the seed chooses. The same ``seed`` gives the same history, byte for byte.
+    ``shape`` names the roles of the processes; if it is None, the seed chooses. The same ``seed`` gives the same
+    history, byte for byte.
     """
-    if processes is not None:
-        shape = (Role.ALL,) * processes
     logging.disable(logging.CRITICAL)  # hundreds of actors die here on purpose
     try:
         world = World(seed, database or File(folder), shape)
