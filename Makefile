@@ -104,8 +104,8 @@ bench-scale: setup ## the benchmark on databases with 10 million events, for sev
 bench-tools: ## install what the hand-written service of make bench needs (Debian), into var/bench-tools
 	@bench/tools.sh $(PEERS)
 
-simulate: setup ## deterministic simulation; SEEDS=200 FIRST=1, PROCESSES=1 to 3, else the seed chooses
-	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --first $(FIRST)$(if $(PROCESSES), --processes $(PROCESSES))
+simulate: setup ## deterministic simulation; SEEDS=200 FIRST=1, ROLES=api,processor,relay, else the seed chooses
+	@$(PYTHON) -m tests.simulation --seeds $(SEEDS) --first $(FIRST)$(if $(ROLES), --roles $(ROLES))
 
 mutants: setup ## mutations of critical lines, each caught by a test; ONLY=name, REPORT=file, JOBS=2
 	@$(PYTHON) -m tests.mutants --jobs $(JOBS) --only "$(ONLY)"$(if $(REPORT), --report $(REPORT))

@@ -107,6 +107,8 @@ class WorkAnnouncer:
                 self._store.resign(ANNOUNCER_OF_WORK, self._owner)
             except StoreError as error:
                 logger.warning("the lease of the announcer could not be given back: %s", error, extra=self._fields())
+            except Exception:  # a defect must not keep the connection open
+                logger.exception("unexpected error at the end of the announcer", extra=self._fields())
         self._let_go()
         self._queue.close()
 

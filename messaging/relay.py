@@ -136,6 +136,8 @@ class Relay:
                 self._store.resign(self._name, self._owner)
             except StoreError as error:
                 logger.warning("the lease of the relay could not be given back: %s", error, extra=self._fields())
+            except Exception:  # a defect must not keep the connection open
+                logger.exception("unexpected error at the end of the relay", extra=self._fields())
         self._let_go()
         self._publisher.close()
 

@@ -201,6 +201,17 @@ def test_a_leader_that_was_frozen_stands_by(scenario: Scenario) -> None:
     assert scenario.queue.ids == ["t1"]
 
 
+def test_a_defect_at_the_end_leaves_no_connection_open(scenario: Scenario, caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected error of the store is logged. The lease expires by itself, and the queue is closed."""
+    source = Failing(scenario.store)
+    announcer = scenario.announcer(source=source)  # type: ignore[arg-type]
+    announcer.step()
+    source.fails = ZeroDivisionError()
+    announcer.resign()
+    assert (announcer.state.leading, scenario.queue.closed) == (False, 1)
+    assert any(record.exc_info for record in caplog.records)
+
+
 def test_it_leads_apart_from_the_relay_of_events(scenario: Scenario) -> None:
     """An event that the broker refuses stops the relay of events, and not the work."""
     assert scenario.store.lead("events", "another process", LEASE_S) is not None

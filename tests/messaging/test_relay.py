@@ -435,6 +435,20 @@ def test_a_relay_that_runs_until_it_is_stopped(scenario: Scenario) -> None:
     assert scenario.at().owner == "two"
 
 
+def test_a_defect_at_the_end_leaves_no_connection_open(scenario: Scenario, caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected error of the store is logged. The lease expires by itself, and the publisher is closed."""
+
+    def fail(step: str) -> None:
+        if step == "before resign":
+            raise ZeroDivisionError
+
+    relay = scenario.relay("one", at_step=fail)
+    relay.step()
+    relay.resign()
+    assert (relay.state.leading, relay._publisher.closed) == (False, 1)  # type: ignore[attr-defined]
+    assert any(record.exc_info for record in caplog.records)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_whatever_happens(scenario: Scenario, seed: int) -> None:
     """Two relays, with deaths, freezes, outages, lost confirms and refusals drawn by a seed: nothing is left out."""

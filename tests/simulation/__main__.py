@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.simulation.checker import violations
 from tests.simulation.published import unpublishable
+from tests.simulation.roles import shape_of
 from tests.simulation.world import simulate
 
 
@@ -18,25 +19,22 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=200, help="number of seeds to run")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument(
-        "--processes",
-        type=int,
-        choices=[1, 2, 3],
-        help="number of processes on the store; default: the seed chooses",
+        "--roles", type=shape_of, help="roles of the processes, separated by commas; default: the seed chooses"
     )
     parser.add_argument("--history", type=Path, help="write the last seed's history to this file")
     arguments = parser.parse_args()
     events = broken = 0
     for seed in range(arguments.first, arguments.first + arguments.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            history = simulate(seed, Path(folder), processes=arguments.processes)
+            history = simulate(seed, Path(folder), shape=arguments.roles)
         events += sum(len(dump["events"]) for dump in history.of("dump") if dump["when"] == "rest")
         found = [*violations(history), *unpublishable(history)]
         broken += len(found)
         for violation in found:
             _say(f"seed {seed}: {violation}")
         if found:
-            with_so_many = f" --processes {arguments.processes}" if arguments.processes else ""
-            _say(f"replay: python -m tests.simulation --seeds 1 --first {seed}{with_so_many}")
+            chosen = f" --roles {','.join(arguments.roles)}" if arguments.roles else ""
+            _say(f"replay: python -m tests.simulation --seeds 1 --first {seed}{chosen}")
         if arguments.history:
             arguments.history.write_bytes(history.to_bytes())
     _say(f"{arguments.seeds} seeds, {events} events, {broken} violations")

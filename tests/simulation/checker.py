@@ -12,11 +12,13 @@ from typing import Any
 from tests.simulation.checker_breakers import breaker_violations
 from tests.simulation.checker_callbacks import callback_violations
 from tests.simulation.checker_children import children_violations
+from tests.simulation.checker_events import event_violations
 from tests.simulation.checker_gateways import effect_violations, sending_violations
 from tests.simulation.checker_keys import key_violations
 from tests.simulation.checker_operators import operator_violations
 from tests.simulation.checker_reading import reading_violations
 from tests.simulation.checker_refusals import refusal_violations
+from tests.simulation.checker_roles import role_violations
 from tests.simulation.checker_work import token_violations, waiting_violations
 from tests.simulation.folding import TERMINAL, Fold, Seen, fold_streams
 from tests.simulation.history import History
@@ -38,6 +40,8 @@ def violations(history: History) -> list[str]:
     found += callback_violations(history, fold)
     found += operator_violations(history, fold)
     found += children_violations(history, fold)
+    found += event_violations(history)
+    found += role_violations(history)
     found += _tables(history, fold)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -10,7 +11,10 @@ from typing import Any, Final, Protocol
 import apsw
 
 from store.postgresql.adapter import PostgresqlStore
+from store.postgresql.relays import open_desk as open_postgresql_desk
+from store.relays import RelayDesk
 from store.sqlite.adapter import SqliteStore
+from store.sqlite.relays import open_desk as open_sqlite_desk
 from tests.store.postgresql_server import Schema
 from tests.store.templates import new_sqlite
 
@@ -28,6 +32,9 @@ class Database(Protocol):
 
     def tell_time(self, now: datetime) -> None:
         """Set the server's clock."""
+
+    def relay_desk(self, clock: Callable[[], datetime]) -> AbstractContextManager[RelayDesk]:
+        """The operator's access to the relays."""
 
     def rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         """The rows that an observer reads; ``?`` stands for a value."""
@@ -53,6 +60,10 @@ class File:
     def tell_time(self, now: datetime) -> None:
         """Do nothing: the processes have their own clocks."""
 
+    def relay_desk(self, clock: Callable[[], datetime]) -> AbstractContextManager[RelayDesk]:
+        """See Database."""
+        return open_sqlite_desk(self._path, clock)
+
     def rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         """See Database."""
         return list(self._eyes.execute(statement, values))
@@ -71,6 +82,7 @@ class Server:
         self._schema: Final = schema
         self._time: datetime | None = None
         schema.clear()
+        schema.admin.execute("ALTER TABLE events ALTER COLUMN position RESTART")  # histories contain positions
 
     def open(self, clock: Callable[[], datetime]) -> PostgresqlStore:  # noqa: ARG002  # the server has its own clock
         """See Database."""
@@ -81,6 +93,10 @@ class Server:
         if now != self._time:
             self._time = now
             self._schema.set_clock(now)
+
+    def relay_desk(self, clock: Callable[[], datetime]) -> AbstractContextManager[RelayDesk]:  # noqa: ARG002  # see open
+        """See Database."""
+        return open_postgresql_desk(self._schema.conninfo(owner=True))
 
     def rows(self, statement: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         """See Database."""

@@ -248,6 +248,14 @@ class FaultyStore:
         """See Store."""
         self._store.close()
 
+    def write(self, do: Callable[[], T], *, may_be_late: bool = False) -> T:
+        """Do a write of another port of the same database, with the same faults."""
+        return self._write(do, may_be_late=may_be_late)
+
+    def read(self, do: Callable[[], T]) -> T:
+        """Do a read of another port of the same database, with the same faults."""
+        return self._read(do)
+
     def _write(self, do: Callable[[], T], *, may_be_late: bool = False) -> T:
         return self._noting(lambda: self._try_to_write(do, may_be_late=may_be_late))
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from actors.service import ServiceFacade
@@ -14,12 +15,17 @@ from actors.system import PaymentSystem
 from gateways.settings import GatewaySettings
 from messaging.local import LocalQueue
 from store.errors import StoreError
+from tests.simulation.broker import Broker, SimulatedPublisher
 from tests.simulation.databases import AnyStore, Database
 from tests.simulation.faults import Crashed, FaultyStore
+from tests.simulation.hints import HintQueue, Hints
 from tests.simulation.history import History
+from tests.simulation.outgoing import Outgoing
 from tests.simulation.provider import SETTLE_S, TIMEOUT_S, SimulatedProvider
 from tests.simulation.provider_calls import CallingGateway
 from tests.simulation.recording_store import Eyes, RecordingStore
+from tests.simulation.relay_stores import FaultyRelayStore, RecordingRelays
+from tests.simulation.roles import Role
 from tests.simulation.slow_listener import SlowListener
 from tests.simulation.threads import ThreadedRuntime
 from tests.simulation.timeline import Timeline
@@ -32,6 +38,8 @@ HELD_UP_S: Final = (1.0, 6.0, 12.0, 14.0, 17.0, 30.0, 120.0, 600.0)
 """Times for which a process is frozen or disconnected: shorter than its lease, about as long, and longer."""
 FREEZING: Final = 0.008
 """Share of the writes before or after which a process is frozen, at the usual rate of such faults."""
+FREEZING_WHILE_PUBLISHING: Final = 0.08
+"""The same for each message to the broker."""
 START_AGAIN_S: Final = 1.0
 LEASES_S: Final = (15.0, 15.0, 3.0)
 SETTINGS: Final = SystemSettings(passivate_after_s=5.0, dead_letter_max_s=600.0, dead_letter_attempts=4)
@@ -39,7 +47,10 @@ SETTINGS: Final = SystemSettings(passivate_after_s=5.0, dead_letter_max_s=600.0,
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The environment that all processes share, and the rates of faults. ``exclusive``: there is only one process."""
+    """The environment that all processes share, and the rates of faults. ``exclusive``: there is only one process.
+
+    ``broker`` and ``hints`` are None in a world without a broker. ``batch_max``: events that relays publish at a time.
+    """
 
     chance: random.Random
     history: History
@@ -52,6 +63,9 @@ class Surroundings:
     slow_rate: float
     held_up_rate: float
     lease_s: float
+    broker: Broker | None
+    hints: Hints | None
+    batch_max: int
 
 
 class Process:
@@ -63,9 +77,11 @@ class Process:
     store: FaultyStore
     recording: RecordingStore
     real: AnyStore
+    _queue: LocalQueue
+    _outgoing: Outgoing | None
 
-    def __init__(self, number: int, world: Surroundings) -> None:
-        self.number = number
+    def __init__(self, number: int, role: Role, world: Surroundings) -> None:
+        self.number, self.role = number, role
         self._world = world
         self.wall_offset_s = 0.0
         self.up = self.gone = self.calm = False
@@ -84,7 +100,7 @@ class Process:
     def boot(self) -> None:
         """Start with an empty memory."""
         world = self._world
-        self._note("boot")
+        self._note("boot", role=self.role)
         runtime = ThreadedRuntime(world.chance, world.history, world.timeline, self.number)
         self.runtime, runtime.wall_offset_s = runtime, self.wall_offset_s
         clock = runtime.now if world.exclusive else world.timeline.clock
@@ -105,21 +121,20 @@ class Process:
             hindered=self.hindered,
         )
 
-        def die() -> None:
-            store.crashed = True
-
-        gateways = [CallingGateway(provider, runtime, world.history, die) for provider in world.providers]
+        gateways = [CallingGateway(provider, runtime, world.history, self._die) for provider in world.providers]
         listener = SlowListener(world.history, runtime, world.chance, world.slow_rate)
         self.facade = ServiceFacade(
             runtime, {gateway.name: gateway for gateway in gateways}, listener, request_deadline_s=10.0
         )
+        self._queue = LocalQueue()
+        self._outgoing = self._make_outgoing()
         self.system = PaymentSystem(
             service=self.facade,
             runtime=runtime,
             store=store,
-            queue=LocalQueue(),
+            queue=self._queue,
             gateways={gateway.name: (gateway, _settings(gateway.name)) for gateway in gateways},
-            settings=replace(SETTINGS, lease_s=world.lease_s),
+            settings=replace(SETTINGS, lease_s=world.lease_s, processing=self.role.processes),
             listener=listener,
             exclusive=world.exclusive,
         )
@@ -127,6 +142,34 @@ class Process:
         world.timeline.runtimes.append(runtime)
         self.be_calm(calm=self.calm)
         self._start()
+
+    def _make_outgoing(self) -> Outgoing | None:
+        """What it publishes; an exclusive store's only process needs no hints of its own work."""
+        world = self._world
+        if world.broker is None or world.hints is None or not self.role.publishes:
+            return None
+        return Outgoing(
+            self.runtime,
+            FaultyRelayStore(self.store, RecordingRelays(self.recording)),
+            SimulatedPublisher(
+                world.broker,
+                self.runtime,
+                world.chance,
+                self._die_at_once,
+                partial(self._is_to_freeze, FREEZING_WHILE_PUBLISHING),
+            ),
+            None if world.exclusive else HintQueue(world.hints, self.runtime),
+            [provider.name for provider in world.providers],
+            world.lease_s,
+            world.batch_max,
+        )
+
+    def _die(self) -> None:
+        self.store.crashed = True
+
+    def _die_at_once(self) -> None:
+        self._die()
+        raise Crashed
 
     def _start(self) -> None:
         """Start to work; try again later while the store does not answer."""
@@ -138,6 +181,16 @@ class Process:
             runtime.after(START_AGAIN_S, self._start)
         except Crashed:
             pass  # the store has recorded the crash
+        else:
+            self._start_messaging()
+
+    def _start_messaging(self) -> None:
+        hints = self._world.hints
+        if hints is not None and self.role.processes and not self._world.exclusive:
+            names = [provider.name for provider in self._world.providers]
+            HintQueue(hints, self.runtime).subscribe(names, self._queue.announce)
+        if self._outgoing is not None:
+            self._outgoing.start()
 
     def be_calm(self, *, calm: bool) -> None:
         """Switch its faults off or on."""
@@ -163,9 +216,9 @@ class Process:
         """Record that a part of it was delayed or died: it may read other processes' changes a little later."""
         self._note("hindered")
 
-    def _is_to_freeze(self) -> bool:
+    def _is_to_freeze(self, share: float = FREEZING) -> bool:
         world = self._world
-        if world.exclusive or not self.running or world.chance.random() >= FREEZING * world.held_up_rate:
+        if world.exclusive or not self.running or world.chance.random() >= share * world.held_up_rate:
             return False
         self.freezes_for_s = world.chance.choice(HELD_UP_S)
         return True
@@ -220,6 +273,7 @@ class Process:
     def begin_to_stop(self) -> None:
         """Handle SIGTERM: no new calls start, calls in progress may end, and other work is returned."""
         self._note("stop")
+        self.runtime.stopping = True
         with self.turn():
             self.system.drain()
         self.stops_until = self._world.timeline.now + DRAIN_S
@@ -227,7 +281,9 @@ class Process:
     @property
     def has_stopped(self) -> bool:
         """Whether its orderly stop is complete."""
-        return self.stops_until is not None and (self.system.at_rest or self._world.timeline.now >= self.stops_until)
+        if self.stops_until is None:
+            return False
+        return (self.system.at_rest and not self.runtime.loops) or self._world.timeline.now >= self.stops_until
 
     def retire(self) -> None:
         """Do the last step of an orderly stop."""

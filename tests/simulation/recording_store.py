@@ -41,6 +41,7 @@ class Eyes:
     def __init__(self, database: Database, history: History, timeline: Timeline) -> None:
         self._database, self._history, self._timeline = database, history, timeline
         self._rows: dict[str, list[Any]] = {}
+        self._relays: dict[str, list[Any]] = {}
         self._breakers: dict[str, int] = {}
         self.processes: dict[str, int] = {}
         """The process of each owner."""
@@ -63,6 +64,31 @@ class Eyes:
         if changed:
             self._history.add("work", self._timeline.now, rows=changed)
         self._rows = rows
+
+    def look_at_relays(self) -> None:
+        """Record which checkpoints of relays, and their tokens, have changed since the last look."""
+        for name, *row in self._database.rows(
+            "SELECT name, token, position, generation, refused_position FROM relays ORDER BY name"
+        ):
+            if self._relays.get(name) != row:
+                self._relays[name] = row
+                token, position, generation, refused = row
+                where = {"name": name, "token": token, "position": position, "generation": generation}
+                self._history.add("checkpoint", self._timeline.now, refused=refused, **where)
+
+    def look_at_positions(self) -> None:
+        """Record the position of each event."""
+        rows = self._database.rows("SELECT position, stream_name, stream_id, version FROM events ORDER BY position")
+        self._history.add("positions", self._timeline.now, rows=[list(row) for row in rows])
+
+    @property
+    def backlog(self) -> int:
+        """Positions above the checkpoint of the relay of events."""
+        (row,) = self._database.rows(
+            "SELECT (SELECT coalesce(max(position), 0) FROM events)"
+            " - coalesce((SELECT position FROM relays WHERE name = 'events'), 0)"
+        )
+        return int(row[0])
 
     def look_at_claims(self) -> None:
         """Record all claims."""
@@ -102,21 +128,25 @@ class RecordingStore:
     def __init__(
         self, store: AnyStore, eyes: Eyes, history: History, timeline: Timeline, process: int, *, servers_clock: bool
     ) -> None:
-        self._real, self._eyes, self._history, self._timeline = store, eyes, history, timeline
+        self._real, self.eyes, self._history, self._timeline = store, eyes, history, timeline
         self._process, self._servers_clock = process, servers_clock
         self.owner: str | None = None
         """The newest registered owner."""
-        self._eyes.look()
+        self.eyes.look()
 
     @property
-    def _store(self) -> AnyStore:
+    def timed(self) -> AnyStore:
         """The real store, with its clock set to the present time."""
-        self._eyes.tell_time()
+        self.eyes.tell_time()
         return self._real
+
+    def note(self, what: str, **fields: object) -> None:
+        """Record what a call of this process did."""
+        self._history.add(what, self._timeline.now, process=self._process, **fields)
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
         """See Store."""
-        results = self._store.append(writes)
+        results = self.timed.append(writes)
         for write, result in zip(writes, results, strict=True):
             if isinstance(result, Committed):
                 where = {"process": self._process, "stream": list(write.stream), "after": write.head.version}
@@ -127,110 +157,112 @@ class RecordingStore:
 
     def load(self, stream: StreamKey, transaction_ids: Collection[str] = ()) -> Snapshot:
         """See Store."""
-        return self._store.load(stream, transaction_ids)
+        return self.timed.load(stream, transaction_ids)
 
     def load_many(self, loads: Sequence[Load]) -> list[Snapshot]:
         """See Store."""
-        return self._store.load_many(loads)
+        return self.timed.load_many(loads)
 
     def stream_of(self, transaction_id: str) -> StreamKey | None:
         """See Store."""
-        return self._store.stream_of(transaction_id)
+        return self.timed.stream_of(transaction_id)
 
     def claim_work(self, owner: str, gateway: str, limit: int) -> list[WorkItem]:
         """See Store."""
-        return self._seen(self._store.claim_work(owner, gateway, limit))
+        return self._seen(self.timed.claim_work(owner, gateway, limit))
 
     def lease(self, work_id: str) -> Lease | None:
         """See Store."""
-        return self._store.lease(work_id)
+        return self.timed.lease(work_id)
 
     def claimed(self, scope: str, key: str) -> Claim | None:
         """See Store."""
-        return self._store.claimed(scope, key)
+        return self.timed.claimed(scope, key)
 
     def holds(self, stream: StreamKey, version: int, event_id: str) -> bool:
         """See Store."""
-        return self._store.holds(stream, version, event_id)
+        return self.timed.holds(stream, version, event_id)
 
     def feed(self) -> Feed:
         """See Store."""
-        return self._store.feed()
+        return self.timed.feed()
 
     def begin_generation(self, seen: int) -> int:
         """See Store."""
-        before, after = self._store.feed().generation, self._store.begin_generation(seen)
+        before, after = self.timed.feed().generation, self.timed.begin_generation(seen)
         self._history.add("generation", self._timeline.now, process=self._process, before=before, after=after)
         return self._seen(after)
 
     def register_owner(self, owner: str, vocabulary: int = VOCABULARY) -> None:
         """See Store."""
-        self._eyes.processes[owner] = self._process
-        self._store.register_owner(owner, vocabulary)
+        if owner not in self.eyes.processes:
+            self.note("owner", owner=owner)
+        self.eyes.processes[owner] = self._process
+        self.timed.register_owner(owner, vocabulary)
         self.owner = owner
 
     def vocabulary_floor(self) -> int:
         """See Store."""
-        return self._store.vocabulary_floor()
+        return self.timed.vocabulary_floor()
 
     def heartbeat(self, owner: str) -> bool:
         """See Store."""
-        return self._store.heartbeat(owner)
+        return self.timed.heartbeat(owner)
 
     def retire_owner(self, owner: str, *, unsent: bool) -> int:
         """See Store."""
-        return self._seen(self._store.retire_owner(owner, unsent=unsent))
+        return self._seen(self.timed.retire_owner(owner, unsent=unsent))
 
     def release_dead(self, lease_s: float) -> int:
         """See Store."""
-        return self._seen(self._store.release_dead(lease_s))
+        return self._seen(self.timed.release_dead(lease_s))
 
     def next_due_s(self, gateway: str) -> float | None:
         """See Store."""
-        return self._store.next_due_s(gateway)
+        return self.timed.next_due_s(gateway)
 
     def queued_due(self, gateways: Collection[str], limit: int) -> list[QueuedWork]:
-        """See Store."""
-        return self._store.queued_due(gateways, limit)
+        """See Store. Sorted, because a server returns work that is due at the same time in any order."""
+        return sorted(self.timed.queued_due(gateways, limit), key=lambda work: (work.gateway, work.work_id))
 
     def clock_set_back(self, lost_s: float) -> int:
         """See Store."""
-        return 0 if self._servers_clock else self._store.clock_set_back(lost_s)
+        return 0 if self._servers_clock else self.timed.clock_set_back(lost_s)
 
     def limit_dues(self, max_s: float) -> int:
         """See Store."""
-        return 0 if self._servers_clock else self._store.limit_dues(max_s)
+        return 0 if self._servers_clock else self.timed.limit_dues(max_s)
 
     def hasten_lookups(self, gateway: str) -> int:
         """See Store."""
-        return self._seen(self._store.hasten_lookups(gateway))
+        return self._seen(self.timed.hasten_lookups(gateway))
 
     def retry_dead(self, merchant: str, where: DeadLetterFilter) -> int:
         """See Store."""
-        return self._seen(self._store.retry_dead(merchant, where))
+        return self._seen(self.timed.retry_dead(merchant, where))
 
     def gateway_modes(self) -> dict[str, GatewayMode]:
         """See Store."""
-        return self._store.gateway_modes()
+        return self.timed.gateway_modes()
 
     def set_gateway_mode(self, mode: GatewayMode) -> None:
         """See Store."""
-        self._store.set_gateway_mode(mode)
+        self.timed.set_gateway_mode(mode)
 
     def breakers(self) -> dict[str, BreakerRecord]:
         """See Store."""
-        return self._store.breakers()
+        return self.timed.breakers()
 
     def turn_breaker(self, gateway: str, epoch: int, state: str) -> BreakerRecord:
         """See Store."""
-        record = self._store.turn_breaker(gateway, epoch, state)
-        self._eyes.look_at_breakers()
+        record = self.timed.turn_breaker(gateway, epoch, state)
+        self.eyes.look_at_breakers()
         return record
 
     def take_probe(self, gateway: str, epoch: int, owner: str, *, sleep_s: float, permit_s: float) -> BreakerRecord:
         """See Store."""
-        record = self._store.take_probe(gateway, epoch, owner, sleep_s=sleep_s, permit_s=permit_s)
-        self._eyes.look_at_breakers()
+        record = self.timed.take_probe(gateway, epoch, owner, sleep_s=sleep_s, permit_s=permit_s)
+        self.eyes.look_at_breakers()
         return record
 
     def close(self) -> None:
@@ -238,7 +270,7 @@ class RecordingStore:
         self._real.close()
 
     def _seen(self, result: T) -> T:
-        self._eyes.look()
+        self.eyes.look()
         return result
 
 

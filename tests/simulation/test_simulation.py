@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,14 @@ from tests.simulation.faults import FaultyStore
 from tests.simulation.history import History
 from tests.simulation.process import LEASES_S
 from tests.simulation.published import unpublishable
+from tests.simulation.roles import SHAPES, Shape, shape_of
 from tests.simulation.world import simulate
 
 SEEDS = range(1, 251)
 SEEDS_OF_FAULTS = SEEDS[:60]
 SEEDS_OF_THREE = range(1, 21)
 SEEDS_EACH = 10
+THREE = shape_of("all,all,all")
 LEASE_S = max(LEASES_S)
 
 
@@ -33,19 +36,19 @@ LEASE_S = max(LEASES_S)
 def test_no_promise_is_broken_under_any_seed(first: int, tmp_path: Path) -> None:
     """After any failure, crash or kill at any time, every promise holds and every transaction ends.
 
-    The seed also chooses whether one process has an exclusive store, or two or three share it.
+    The seed also chooses whether one process has an exclusive store, or several share it, and which roles they have.
     """
     for _ in _judged(range(first, first + SEEDS_EACH), tmp_path):
         pass
 
 
-@pytest.mark.parametrize("processes", [1, 3])
-def test_the_same_seed_gives_the_same_history_byte_for_byte(processes: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("roles", ["all", "all,all,all", "api,processor,relay,relay"])
+def test_the_same_seed_gives_the_same_history_byte_for_byte(roles: str, tmp_path: Path) -> None:
     """Only the seed determines the history, not even Python's hash seed; another seed gives another history."""
     histories = []
     for number, (seed, hash_seed) in enumerate([(11, "1"), (11, "2"), (12, "1")]):
         file = tmp_path / f"{number}.jsonl"
-        arguments = ["--seeds", "1", "--first", str(seed), "--processes", str(processes), "--history", str(file)]
+        arguments = ["--seeds", "1", "--first", str(seed), "--roles", roles, "--history", str(file)]
         subprocess.run(
             [sys.executable, "-m", "tests.simulation", *arguments],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
@@ -65,8 +68,10 @@ def test_each_kind_of_fault_occurs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     calls: Counter[tuple[str, str]] = Counter()
     written: Counter[str] = Counter()
     refused: set[tuple[str, str | None]] = set()
+    published: Counter[str] = Counter()
     for history in _judged(SEEDS_OF_FAULTS, tmp_path):
         refused |= {("answer", entry["code"]) for entry in history.of("answer")}
+        published.update(_troubles_of_messages(history))
         for entry in history.entries:
             met.add(
                 (entry["what"], entry.get("answer") or entry.get("result") or entry.get("state") or entry.get("mode"))
@@ -101,6 +106,30 @@ def test_each_kind_of_fault_occurs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert min(written[f"{kind}OutcomeUnknown"] for kind in ["Refund", "Capture", "Void"]) > 0
     assert {("answer", code) for code in ["amount-too-large", "not-possible-now", "insufficient-funds"]} <= refused
     assert min(batches[name] for name in ["", "StoreUnavailableError", "RuntimeError", "GreenletExit"]) > 0
+    assert min(published[name] for name in TROUBLES_OF_MESSAGES) > 0, published
+
+
+TROUBLES_OF_MESSAGES = (
+    "away", "refused", "skip", "rewind", "stale", "taken over", "again", "unconfirmed", "lost hint", "repeated hint",
+    *map(",".join, SHAPES),
+)  # fmt: skip
+
+
+def _troubles_of_messages(history: History) -> Iterator[str]:
+    """What happened between relays, broker and processors, and the roles of this world."""
+    roles = {entry["process"]: entry["role"] for entry in history.of("boot")}
+    yield ",".join(roles[process] for process in sorted(roles))
+    yield from ("away" for _ in history.of("broker-away"))
+    yield from ("refused" for _ in history.of("refused"))
+    yield from (entry["action"] for entry in history.of("moved"))
+    yield from ("stale" for entry in history.of("advanced") if not entry["moved"])
+    leaders = [entry["process"] for entry in history.of("led") if entry["name"] == "events"]
+    yield from ("taken over" for before, after in pairwise(leaders) if before != after)
+    counts = {what: Counter(entry["id"] for entry in history.of(what)) for what in ("published", "confirmed")}
+    yield from ("again" for count in counts["published"].values() if count > 1)
+    yield from ("unconfirmed" for key, count in counts["published"].items() if count > counts["confirmed"][key])
+    copies = [entry["copies"] for entry in history.of("announced")]
+    yield from ("lost hint" if count == 0 else "repeated hint" for count in copies if count != 1)
 
 
 def _batches_of_loads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
@@ -125,7 +154,7 @@ def test_three_processes_conflict(tmp_path: Path) -> None:
     """When three processes conflict, lose leases, freeze, are disconnected and die, no promise is broken."""
     happened: Counter[str] = Counter()
     taken_over = late = gone = 0
-    for history in _judged(SEEDS_OF_THREE, tmp_path, processes=3):
+    for history in _judged(SEEDS_OF_THREE, tmp_path, THREE):
         happened.update(entry["what"] for entry in history.entries)
         happened.update(entry["how"] for entry in history.of("lost"))
         called: dict[str, set[int]] = defaultdict(set)
@@ -141,14 +170,14 @@ def test_three_processes_conflict(tmp_path: Path) -> None:
     assert gone > 0
 
 
-def _judged(seeds: Iterable[int], folder: Path, processes: int | None = None) -> Iterator[History]:
+def _judged(seeds: Iterable[int], folder: Path, shape: Shape | None = None) -> Iterator[History]:
     """Simulate the seeds, and assert that the checker accepts each history."""
     for seed in seeds:
         (folder / str(seed)).mkdir()
-        history = simulate(seed, folder / str(seed), processes=processes)
+        history = simulate(seed, folder / str(seed), shape=shape)
         found = [*violations(history), *unpublishable(history)]
         # No simulated database is restored from a backup, so no process may begin a generation.
         found += [f"a process began a generation: {entry}" for entry in history.of("generation")]
-        choice = "" if processes is None else f" PROCESSES={processes}"
+        choice = "" if shape is None else f" ROLES={','.join(shape)}"
         assert not found, f"seed {seed} (replay: make simulate SEEDS=1 FIRST={seed}{choice}): {found}"
         yield history

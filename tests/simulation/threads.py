@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -14,6 +14,8 @@ from actors.runtime.dispatchers import Dispatcher, Executor, Runnable
 from actors.runtime.simulated import SimulatedRuntime
 from tests.simulation.history import History
 from tests.simulation.timeline import Timeline
+
+T = TypeVar("T")
 
 BULKHEAD: Final = "gateway-"
 """The prefix of the names of executors for calls to providers."""
@@ -33,11 +35,15 @@ class ThreadedRuntime(SimulatedRuntime):
         self._history = history
         self._hub = getcurrent()
         self._threads: dict[greenlet, int] = {}
+        self._loops: set[greenlet] = set()
+        """The threads that run as long as the process."""
         self._jobs = 0
         self.process = process
         self.calm = False
         self.dead = False
         self.frozen = False
+        self.stopping = False
+        """Whether the loops are to end after their next wait."""
 
     # called by the time line
 
@@ -88,8 +94,13 @@ class ThreadedRuntime(SimulatedRuntime):
 
     @property
     def busy(self) -> bool:
-        """Whether any step can run now, or any thread waits."""
-        return bool(self._ready or self._threads)
+        """Whether any step can run now, or any thread waits that is not a loop."""
+        return bool(self._ready) or len(self._threads) > len(self._loops)
+
+    @property
+    def loops(self) -> bool:
+        """Whether any loop runs."""
+        return bool(self._loops)
 
     @property
     def job(self) -> int | None:
@@ -107,6 +118,16 @@ class ThreadedRuntime(SimulatedRuntime):
             else:
                 self._ready.append(partial(self._go_on, thread))
         return self._jobs
+
+    def begin_loop(self, function: Callable[[], None]) -> None:
+        """Run ``function`` in a new thread that pauses again and again as long as the process runs."""
+        self.begin(function)
+        if not self.dead:
+            self._loops.add(next(reversed(self._threads)))
+
+    def choose(self, among: Sequence[T]) -> T:
+        """One of these, at random."""
+        return self._chance.choice(among)
 
     def pause(self, seconds: float) -> None:
         """In a thread: pause for this time while others run."""
@@ -135,6 +156,7 @@ class ThreadedRuntime(SimulatedRuntime):
         thread.switch()
         if thread.dead:
             self._threads.pop(thread, None)
+            self._loops.discard(thread)
 
 
 class _Threads:

@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from actors.operations.waiting_callbacks import queue_of
+from tests.simulation.broker import Broker
 from tests.simulation.databases import Database, File
 from tests.simulation.environment import Environment
 from tests.simulation.faults import Deadly
+from tests.simulation.hints import Hints
 from tests.simulation.history import History
 from tests.simulation.message_faults import MessageFaults
+from tests.simulation.outgoing import BATCHES
 from tests.simulation.process import DRAIN_S, HELD_UP_S, LEASES_S, Process, Surroundings
 from tests.simulation.recording_store import Eyes
+from tests.simulation.relay_operator import RelayOperator
+from tests.simulation.roles import SHAPES, Role, Shape, is_whole
 from tests.simulation.snapshots import dump, tables
 from tests.simulation.timeline import Timeline
 
@@ -24,10 +29,9 @@ CALM_S: Final = 40 * 86_400.0
 STEPS_MAX: Final = 300_000
 LOOK_EVERY: Final = 50
 """Steps between two checks whether everything has ended."""
-IDLE_S: Final = 30.0
+IDLE_S: Final = 8.0
 """When nothing is due for this long, the time advances in one step and not heartbeat by heartbeat."""
 RATES: Final = (0.0, 0.3, 1.0, 4.0)
-PROCESSES: Final = (1, 1, 2, 3)
 READ: Final = (0, 1, 3)
 """Numbers of transactions that clients read between two bursts of commands."""
 
@@ -36,15 +40,18 @@ class World:
     """The parts that outlive a crash: the file, the environment, the history and the random numbers.
 
     A single process has an exclusive store. Several processes share the store and one time line. Their wall clocks
-    differ, and due times and leases are measured by the store's clock.
+    differ, and due times and leases are measured by the store's clock. A world with a process of the role relay has a
+    broker; a world whose processes have all roles has one with some seeds.
     """
 
-    def __init__(self, seed: int, database: Database, processes: int | None = None) -> None:
+    def __init__(self, seed: int, database: Database, shape: Shape | None = None) -> None:
         self.chance = random.Random(seed)
         self.history = History()
         self.timeline = Timeline(self.chance, self.history)
-        count = self.chance.choice(PROCESSES)
-        count = count if processes is None else processes
+        chosen = self.chance.choice(SHAPES)
+        shape = chosen if shape is None else shape
+        count = len(shape)
+        self._brokered = self.chance.random() < 0.5 if set(shape) == {Role.ALL} else Role.RELAY in shape
         # Each seed has its own mixture of faults. If all faults occurred at once, some would hide others.
         store_rate, self._crash_rate, slow_rate, self._held_up_rate = (self._some_rate() for _ in range(4))
         self.deadly = Deadly(self.chance, self._some_rate() * 0.005, self._hindered)
@@ -53,6 +60,11 @@ class World:
         self._outside = Environment(self.chance, self.history, self.timeline, self._some_rate, self._reachable)
         self._eyes = Eyes(database, self.history, self.timeline)
         self._looking = database.open(self.timeline.clock)
+        self._broker = hints = None
+        if self._brokered:
+            self._broker = Broker(self.chance, self.history, self.timeline, self._some_rate())
+            hints = Hints(self.chance, self.history, self.timeline, self._broker, self._some_rate())
+            self._relay_operator = RelayOperator(self.chance, self.history, self.timeline, database)
         around = Surroundings(
             self.chance,
             self.history,
@@ -65,10 +77,13 @@ class World:
             slow_rate=slow_rate,
             held_up_rate=self._held_up_rate,
             lease_s=self.chance.choice(LEASES_S),
+            broker=self._broker,
+            hints=hints,
+            batch_max=self.chance.choice(BATCHES),
         )
         self._database, self._alone = database, count == 1
         self._calm = False
-        self._processes += [Process(number, around) for number in range(count)]
+        self._processes += [Process(number, role, around) for number, role in enumerate(shape)]
         for process in self._processes:
             if process.number == 0:
                 process.boot()
@@ -90,13 +105,13 @@ class World:
 
     def _some_process(self) -> Process:
         """A process that accepts commands; if there is none, time passes until there is one."""
-        while not (running := [process for process in self._processes if process.running]):
+        while not (running := [each for each in self._processes if each.running and each.role.accepts]):
             self._step(None)
         return running[0] if len(running) == 1 else self.chance.choice(running)
 
     def _reachable(self) -> Process | None:
         """The process that a provider's callback reaches; sometimes one that is frozen."""
-        up = [process for process in self._processes if process.up]
+        up = [process for process in self._processes if process.up and process.role.accepts]
         running = [process for process in up if process.running]
         among = running if running and self.chance.random() < 0.9 else up
         return self.chance.choice(among) if among else None
@@ -114,6 +129,10 @@ class World:
         if not self._alone and self.chance.random() < 0.2 * self._held_up_rate:
             self._hold_up()
         self._outside.act(self._some_process)
+        if self._broker is not None:
+            if self._broker.happens(0.05):
+                self._broker.fail_for(self.chance.choice([1.0, 5.0, 40.0, 400.0]))
+            self._relay_operator.act()
 
     def _inject_fault_into(self, process: Process) -> None:
         draw = self.chance.random()
@@ -145,6 +164,8 @@ class World:
     def _come_to_rest(self, commands: int) -> None:
         self._calm = self.deadly.calm = self.message_faults.calm = True
         self._outside.be_calm()
+        if self._broker is not None:
+            self._broker.calm = True
         for process in self._processes:
             process.be_calm(calm=True)
             if not process.up:
@@ -161,6 +182,8 @@ class World:
         self._outside.client.read(self._some_process(), commands)
         self._dump("rest")
         self._eyes.look_at_claims()
+        if self._brokered:
+            self._eyes.look_at_positions()
         self._outside.record_outcomes()
         # Check that the actors are at rest, and not only the store.
         self.history.add("rest", self.timeline.now, outstanding=self._outside.client.waits)
@@ -186,13 +209,13 @@ class World:
         self.history.add("crash", self.timeline.now, process=process.number)
         if not self._calm and self.chance.random() < 0.3:
             self._outside.cut_off_a_provider()
-        self._go_down(process, [0.5, 1.0, 1.0, 1.0, 30.0, 30_000.0])
+        self._go_down(process, [0.5, 1.0, 1.0, 1.0, 30.0, 30_000.0 if self._alone else 600.0])
 
     def _go_down(self, process: Process, for_s: list[float]) -> None:
         self._outside.client.cut_off(process)
         process.end()
-        others = [each for each in self._processes if each is not process and not each.gone]
-        process.gone = bool(others) and self.chance.random() < 0.1
+        others = [each.role for each in self._processes if each is not process and not each.gone]
+        process.gone = is_whole(others, brokered=self._brokered) and self.chance.random() < 0.1
         if not process.gone:
             self._boot_in(process, self.chance.choice(for_s))
 
@@ -233,7 +256,9 @@ class World:
                 outside = self._outside
                 left = self._eyes.left_to_do(outside.providers[-1].name, outside.held, outside.known_holds)
                 if not left and self._outside.notifier.next_s is None:
-                    break
+                    if not self._brokered or not self._eyes.backlog:
+                        break
+                    continue
                 if left == {"parked"}:  # the operator's commands came before the end of the last outage
                     self._outside.retry(self._some_process())
                 else:
@@ -251,7 +276,7 @@ class World:
         due = [self._outside.notifier.next_s, *(self._due_s(name) for name in [*names, *map(queue_of, names)])]
         wait_s = min((each for each in due if each is not None), default=0.0)
         if wait_s > IDLE_S:
-            self.timeline.advance(wait_s - 10.0)
+            self.timeline.advance(wait_s - IDLE_S / 4)
             for process in self._processes:
                 if process.up and process.recording.owner is not None:
                     process.recording.heartbeat(process.recording.owner)
@@ -267,15 +292,21 @@ class World:
 
 
 def simulate(
-    seed: int, folder: Path, commands: int = 36, processes: int | None = None, database: Database | None = None
+    seed: int,
+    folder: Path,
+    commands: int = 36,
+    *,
+    database: Database | None = None,
+    shape: Shape | None = None,
 ) -> History:
     """Run one simulation on a SQLite file, unless a database is given.
 
-    If ``processes`` is None, the seed chooses their number. The same ``seed`` gives the same history, byte for byte.
+    ``shape`` names the roles of the processes; if it is None, the seed chooses. The same ``seed`` gives the same
+    history, byte for byte.
     """
     logging.disable(logging.CRITICAL)  # hundreds of actors die here on purpose
     try:
-        world = World(seed, database or File(folder), processes)
+        world = World(seed, database or File(folder), shape)
         with ExitStack() as stack:
             stack.enter_context(world.deadly.installed())
             stack.enter_context(world.message_faults.installed())
