@@ -7,8 +7,9 @@
 
 CREATE TEMP VIEW batch AS
 SELECT
-    NULL AS heads,         -- of streams: stream_name, stream_id, 'version:hash' or NULL for a new stream, and the
-                           -- new version, hash, {currency: [available_minor, reserved_minor]} or NULL
+    NULL AS moved_heads,   -- stream_name, stream_id, version and hash before, version and hash after,
+                           -- {currency: [available_minor, reserved_minor]} or NULL
+    NULL AS new_heads,     -- the same without what was before: of streams that have no events yet
     NULL AS fences,        -- of work: work_id, token
     NULL AS events,        -- the columns as they are named below, here and in the following
     NULL AS transactions,
@@ -24,28 +25,26 @@ BEGIN
     SELECT RAISE(ABORT, 'not as the batch expects')
     WHERE EXISTS (
             SELECT 1
-            FROM jsonb_each(NEW.heads) AS h
-            WHERE (
-                SELECT s.version || ':' || lower(hex(s.hash))
-                FROM heads AS s
-                WHERE s.stream_name = h.value ->> 0 AND s.stream_id = h.value ->> 1
-            ) IS NOT h.value ->> 2
-        )
-        OR EXISTS (
-            SELECT 1
             FROM jsonb_each(NEW.fences) AS f
             WHERE (SELECT w.token FROM work AS w WHERE w.work_id = f.value ->> 0) IS NOT f.value ->> 1
         );
 
     -- Balances that are not named keep their value.
+    UPDATE heads
+    SET version = h.value ->> 4,
+        hash = unhex(h.value ->> 5),
+        balances = iif(h.value ->> 6 IS NULL, balances, json_patch(balances, h.value ->> 6))
+    FROM jsonb_each(NEW.moved_heads) AS h
+    WHERE
+        stream_name = h.value ->> 0 AND stream_id = h.value ->> 1
+        AND version = h.value ->> 2 AND hash = unhex(h.value ->> 3);
+
+    SELECT RAISE(ABORT, 'not as the batch expects')
+    WHERE changes() <> coalesce(json_array_length(NEW.moved_heads), 0);
+
     INSERT INTO heads (stream_name, stream_id, version, hash, balances)
-    SELECT value ->> 0, value ->> 1, value ->> 3, unhex(value ->> 4), coalesce(value ->> 5, '{}')
-    FROM jsonb_each(NEW.heads)
-    WHERE true
-    ON CONFLICT (stream_name, stream_id) DO UPDATE SET
-        version = excluded.version,
-        hash = excluded.hash,
-        balances = CASE excluded.balances WHEN '{}' THEN balances ELSE json_patch(balances, excluded.balances) END;
+    SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), coalesce(value ->> 4, '{}')
+    FROM jsonb_each(NEW.new_heads);
 
     -- In the order of the array: it is the order of the positions.
     INSERT INTO events (stream_name, stream_id, version, event_id, type, body, hash)

@@ -17,9 +17,10 @@ from store.sqlite.rows import DIALECT, balances_json, errors_text, review_values
 
 DEFINITION: Final = DIALECT.expand(Path(__file__).with_name("append.sql").read_text(encoding="utf-8"))
 """The view that a connection creates before it can insert a batch."""
-INSERT: Final = "INSERT INTO temp.batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+INSERT: Final = "INSERT INTO temp.batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
 
 _Rows = list[tuple[Any, ...]]
+_BEGINNING: Final = Head()
 
 
 class AppendValues:
@@ -32,7 +33,8 @@ class AppendValues:
     def __init__(self, writes: Sequence[Write], now_us: int) -> None:
         self._now_us = now_us
         self._touched: list[object] = []
-        self._heads: _Rows = []
+        self._moved_heads: _Rows = []
+        self._new_heads: _Rows = []
         self._fences: _Rows = []
         self._events: _Rows = []
         self._transactions: _Rows = []
@@ -43,7 +45,7 @@ class AppendValues:
         self._closed: _Rows = []
         for write in writes:
             self._add(write)
-        expected = (self._heads, self._fences)
+        expected = (self._moved_heads, self._new_heads, self._fences)
         read_tables = (self._transactions, self._reviews, self._claims)
         work = (self._opened, self._moved, self._closed)
         self.values: Final = tuple(map(_json, (*expected, self._events, *read_tables, *work)))
@@ -58,7 +60,11 @@ class AppendValues:
             self._touched.append(stream)
             last = events[-1]
             end = (last.version, last.hash.hex(), balances_json(write.balances))
-            self._heads.append((stream_name, stream_id, _expected(write.head), *end))
+            before = write.head
+            if before == _BEGINNING:
+                self._new_heads.append((stream_name, stream_id, *end))
+            else:
+                self._moved_heads.append((stream_name, stream_id, before.version, before.hash.hex(), *end))
             self._events += [_event_row(stream_name, stream_id, event) for event in events]
         for part in write.parts:
             self._add_part(stream_name, stream_id, part)
@@ -87,10 +93,6 @@ class AppendValues:
                 due_us = self._now_us + round(change.delay_s * 1_000_000)
                 how = (change.state, change.attempts, due_us, errors_text(change.errors), change.certainty)
                 self._moved.append((work_id, change.action, *how))
-
-
-def _expected(head: Head) -> str | None:
-    return None if head == Head() else f"{head.version}:{head.hash.hex()}"
 
 
 def _event_row(stream_name: str, stream_id: str, event: EncodedEvent) -> tuple[Any, ...]:
