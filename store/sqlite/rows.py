@@ -58,7 +58,7 @@ def balances_of(text: str) -> dict[str, Balance]:
         return {}
     try:
         return {currency: Balance(available, reserved) for currency, (available, reserved) in orjson.loads(text).items()}
-    except UNREADABLE as error:
+    except (*UNREADABLE, AttributeError) as error:  # or no JSON object
         raise CorruptStoreError(f"the balances {text!r} cannot be read: {error}") from error
 
 
