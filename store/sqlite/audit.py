@@ -17,7 +17,6 @@ from store.sqlite.rows import Row, balances_of, event_of, review_of, transaction
 from store.sqlite.statements import SQL
 from store.stream_tables import AuditTables, RowReaders
 
-
 _CACHE_KIB: Final = 65_536
 _STREAMS: Final = (
     SQL["select_next_in_events"],

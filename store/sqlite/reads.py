@@ -12,7 +12,6 @@ from operator import attrgetter, itemgetter
 from typing import Final
 
 import apsw
-import orjson
 
 from domain.account import Account, Transaction
 from domain.events import VOCABULARY

@@ -57,7 +57,9 @@ def balances_of(text: str) -> dict[str, Balance]:
     if text == "{}":
         return {}
     try:
-        return {currency: Balance(available, reserved) for currency, (available, reserved) in orjson.loads(text).items()}
+        return {
+            currency: Balance(available, reserved) for currency, (available, reserved) in orjson.loads(text).items()
+        }
     except (*UNREADABLE, AttributeError) as error:  # or no JSON object
         raise CorruptStoreError(f"the balances {text!r} cannot be read: {error}") from error
 

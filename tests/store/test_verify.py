@@ -113,8 +113,8 @@ CUT = (
     "DELETE FROM events WHERE stream_id = 'a' AND version > 3",
     "DELETE FROM transactions WHERE transaction_id = 'a2'",
     "DELETE FROM work WHERE transaction_id = 'a2'",
-    "UPDATE heads AS h SET version = 3, hash = (SELECT hash FROM events WHERE stream_id = 'a' AND version = 3)"
-    " WHERE stream_id = 'a'",
+    "UPDATE heads SET version = 3 WHERE stream_id = 'a'",
+    "UPDATE heads AS h SET hash = (SELECT hash FROM events WHERE stream_id = 'a' AND version = 3) WHERE version = 3",
 )
 
 
