@@ -39,6 +39,7 @@ __all__ = [
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US: Final = 86_400_000_000
+_INTEGER_MAX: Final = 2**63 - 1
 
 
 def to_us(at: datetime) -> int:
@@ -65,9 +66,12 @@ def balances_of(text: str) -> dict[str, Balance]:
 
 
 def balances_json(balances: Sequence[tuple[str, Balance]]) -> dict[str, tuple[int, int]] | None:
-    """The reverse, before it becomes JSON. None for no balances."""
+    """The reverse, before it becomes JSON. None for no balances. Raises OverflowError above 64 bits."""
     if not balances:
         return None
+    for _, balance in balances:
+        if max(balance.available, balance.reserved) > _INTEGER_MAX:
+            raise OverflowError(f"{balance} is too large for SQLite")
     return {currency: (balance.available, balance.reserved) for currency, balance in balances}
 
 
