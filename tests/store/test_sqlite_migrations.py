@@ -67,7 +67,7 @@ def test_a_database_of_any_version_can_be_upgraded(tmp_path: Path, version: int)
 
 
 def test_an_interrupted_upgrade_begins_again(tmp_path: Path) -> None:
-    """A script is applied as a whole or not at all: the heads are filled by the next attempt, and no balance is lost."""
+    """A script is applied as a whole or not at all: the next attempt fills the heads, and no balance is lost."""
     newer, older = tmp_path / "newer.db", tmp_path / "older.db"
     fill(newer)
     as_of(newer, older, 9)
