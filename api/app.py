@@ -17,7 +17,7 @@ from api.resources.documentation import OpenApiResource, SwaggerAssetResource, T
 from api.resources.event_documents import EventDocuments
 from api.routes import routes
 from api.screening.envelope import Screening
-from api.tracing import RequestIds, random_request_id
+from api.tracing import RequestIds, generate_request_id
 from domain.money import exponent_of
 from store.queries import Queries
 
@@ -36,7 +36,7 @@ def create_app(
     event_documents: EventDocuments,
     checked_withdrawals: bool = True,
     serves_clients: bool = True,
-    new_request_id: Callable[[], str] = random_request_id,
+    new_request_id: Callable[[], str] = generate_request_id,
     meters: Meters | None = None,
     relays: Collection[str] = (),
 ) -> App:

@@ -6,7 +6,7 @@ import orjson
 
 from api.metrics.meters import Meters
 from api.problems import MEDIA_TYPE, ProblemError, by_status
-from api.tracing import random_request_id
+from api.tracing import generate_request_id
 
 
 class UnreadableRequests:
@@ -18,4 +18,4 @@ class UnreadableRequests:
     def __call__(self, status: int, detail: str) -> tuple[str, str, bytes]:
         """Return the request id, media type and body of the answer."""
         self._meters.unreadable_requests.labels(str(status)).inc()
-        return random_request_id(), MEDIA_TYPE, orjson.dumps(ProblemError(by_status(status), detail).body())
+        return generate_request_id(), MEDIA_TYPE, orjson.dumps(ProblemError(by_status(status), detail).body())

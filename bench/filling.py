@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import apsw
+import orjson
 import psycopg
 from psycopg import sql
 
@@ -55,7 +56,7 @@ def _fill_file(path: Path, history: History, say: Callable[[str], None]) -> None
                     _insert("transactions", TRANSACTIONS.names),
                     (sqlite_rows.transaction_values(MERCHANT, one.stream_id, one.transaction) for one in chunk),
                 )
-            connection.executemany(_insert("balances", _BALANCE_COLUMNS), _balance_rows(history))
+            connection.executemany(_insert("heads", (*_HEAD_COLUMNS, "balances")), _file_head_rows(history))
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -76,6 +77,13 @@ def _event_rows(deposits: Sequence[Deposit]) -> Iterator[tuple[object, ...]]:
     for deposit in deposits:
         for event_id, version, type_, body, hash_ in deposit.events:
             yield MERCHANT, deposit.stream_id, version, event_id, type_, body, hash_
+
+
+def _file_head_rows(history: History) -> Iterator[tuple[object, ...]]:
+    """Heads with balances, in the order of their keys: the leaves become full, and no page is written twice."""
+    for end in sorted(history.ends()):
+        balances = orjson.dumps({MONEY.currency: (end.available, 0)}).decode()
+        yield MERCHANT, end.stream_id, end.version, end.hash, balances
 
 
 def _balance_rows(history: History) -> Iterator[tuple[object, ...]]:

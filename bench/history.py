@@ -89,7 +89,7 @@ class History:
         self, customer: int, at: datetime, bits: Callable[[int], int], patterns: Sequence[_Pattern]
     ) -> Deposit:
         stream_id, version = self._customers[customer], self._versions[customer]
-        transaction_id, correlation = uuid7(at, bits(74)), f"{bits(128):032x}"
+        transaction_id, correlation = uuid7(at, bits(74)), f"{int(at.timestamp() * 1000):012x}{bits(80):020x}"
         hash_, cause, done = self._hash(customer), "", at + _TOOK
         events: list[EncodedEvent] = []
         for pattern in patterns:

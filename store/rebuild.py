@@ -56,8 +56,8 @@ class Rebuilding(Audit, Protocol):
     def replace(self, stream: StreamKey, rows: ReadRows) -> None:
         """Within ``locked``: replace all rows of the stream, and rows of other streams with these ids."""
 
-    def cut(self, stream: StreamKey, head: Head) -> None:
-        """Within ``locked``: make appends continue from ``head``, if the store keeps it apart from the events."""
+    def set_head(self, stream: StreamKey, head: Head) -> None:
+        """Within ``locked``: make appends continue from ``head``."""
 
 
 @dataclass(slots=True)
@@ -77,6 +77,8 @@ class _Examination(NamedTuple):
     expected_rows: ReadRows | None
     """The rows that follow from the events; None when the events cannot be folded."""
     differs: bool
+    headless: bool
+    """There are events, but no head from which appends continue. It follows from the events."""
     unsound: Sequence[Problem]
     cut: Sequence[Problem]
     """Traces of events that are missing at the end; the operator may accept that."""
@@ -108,7 +110,7 @@ def rebuild(store: Rebuilding, tally: Tally, *, accept_cut: bool = False) -> Ite
 def _rebuild(store: Rebuilding, stream: StreamKey, tally: Tally, *, accept_cut: bool) -> _Examination:
     examined = _examine(store, stream)
     # A lock is a write, and most streams need no change: for them this first read is enough.
-    if not (examined.differs or examined.unsound or examined.cut):
+    if not (examined.differs or examined.headless or examined.unsound or examined.cut):
         return examined
     with store.locked(stream):
         examined = _examine(store, stream)
@@ -116,8 +118,8 @@ def _rebuild(store: Rebuilding, stream: StreamKey, tally: Tally, *, accept_cut: 
             examined = examined._replace(unsound=(*examined.unsound, *_claimed(store, stream, examined.expected_rows)))
         if examined.unsound or (examined.cut and not accept_cut):
             return examined
-        if examined.cut:
-            store.cut(stream, examined.folded.head)
+        if examined.cut or examined.headless:
+            store.set_head(stream, examined.folded.head)
         if examined.differs and examined.expected_rows is not None:
             store.replace(stream, examined.expected_rows)
             tally.rebuilt += 1
@@ -145,14 +147,15 @@ def _examine(store: Rebuilding, stream: StreamKey) -> _Examination:
     unsound = list(folded.problems)
     cut: list[Problem] = []
     kept = store.kept_head(stream)
-    if kept is not None and kept != folded.head:
+    headless = kept == Head() != folded.head
+    if kept is not None and kept != folded.head and not headless:
         text = f"the events end at version {folded.head.version}, but appends continue from version {kept.version}"
         (cut if kept.version > folded.head.version else unsound).append(Problem(stream, None, text))
     if now != expected_rows:
         cut += (
             Problem(stream, None, text) for text in _traces_of_missing_events(folded, now, store.newest_version(stream))
         )
-    return _Examination(folded, expected_rows, now != expected_rows, unsound, cut)
+    return _Examination(folded, expected_rows, now != expected_rows, headless, unsound, cut)
 
 
 def _traces_of_missing_events(folded: Folded, now: ReadRows | None, newest: int) -> Iterator[str]:

@@ -26,7 +26,8 @@ class RowReaders(NamedTuple):
 
     event: Callable[[Row], StoredEvent]
     transaction: Callable[[Row], Transaction]
-    balance: Callable[[Row], tuple[str, Balance]]
+    balances: Callable[[Sequence[Row]], Sequence[tuple[str, Balance]]]
+    """From all rows of ``select_balances``."""
     review: Callable[[Row], Review]
 
 
@@ -59,8 +60,8 @@ class AuditTables(ABC):
         return [self.readers.transaction(row) for row in self._rows("select_stream_transactions", stream)]
 
     def balances(self, stream: StreamKey) -> Sequence[tuple[str, Balance]]:
-        """The balance rows of a stream, currencies ascending."""
-        return [self.readers.balance(row) for row in self._rows("select_balances", stream)]
+        """The balances of a stream, currencies ascending."""
+        return self.readers.balances(self._rows("select_balances", stream))
 
     def reviews(self, stream: StreamKey) -> Sequence[Review]:
         """The review rows of a stream, ids ascending."""

@@ -2,7 +2,7 @@
 
 It finds changes that the service did not make. An edited, exchanged or removed event breaks the chain of hashes or
 the numbering. An edited read row differs from the fold of the events. A tail that was cut off together with its rows
-shows in heads that were exported. It also shows in the head that appends continue from, if the store keeps that apart.
+shows in heads that were exported. It also shows in the head that appends continue from, which the store keeps apart.
 Positions are assigned at commit and are under no hash, so only their order within a stream is checked.
 """
 

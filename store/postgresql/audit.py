@@ -15,7 +15,7 @@ from store.postgresql.sessions import Session
 from store.postgresql.statements import SQL
 from store.stream_tables import PAGE, AuditTables, RowReaders
 
-READERS: Final = RowReaders(event_of, transaction_of, balance_of, review_of)
+READERS: Final = RowReaders(event_of, transaction_of, lambda rows: [balance_of(row) for row in rows], review_of)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class PostgresqlRebuild(PostgresqlAudit, RebuildTables):
         found = self._session.execute(SQL["select_holders"], {"name": stream.name, "id": stream.id, **ids})
         return [StreamKey(*row) for row in fetched(found)]
 
-    def cut(self, stream: StreamKey, head: Head) -> None:
+    def set_head(self, stream: StreamKey, head: Head) -> None:
         """See ``store.rebuild.Rebuilding``."""
         self._execute("cut_head", (*head, *stream))
 

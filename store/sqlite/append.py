@@ -32,7 +32,7 @@ from store.sqlite.statements import SQL
 MISSED_EVENTS_MAX: Final = 256
 """The number of events in one conflict. A writer further behind gets the rest with its next conflict."""
 
-_SELECT_HEAD: Final = SQL["select_head"]
+_SELECT_HEAD: Final = SQL["select_kept_head"]
 _SELECT_CLAIM: Final = SQL["select_claim"]
 _SELECT_TOKEN: Final = SQL["select_work_token"]
 _COMMITTED: Final = Committed()
@@ -124,8 +124,8 @@ class Appender:
 
     def _insert(self, write: Write) -> None:
         rows = replace(write, parts=tuple(replace(part, work=()) for part in write.parts))
-        self._cursor.execute(INSERT, AppendValues([rows], self._now_us).unchecked)
+        self._cursor.execute(INSERT, AppendValues([rows], self._now_us).values)
         for part in write.parts:
             for change in part.work:  # one after the other: several may change the same work
                 alone = Write(write.stream, write.head, (Part(work=(change,)),))
-                self._cursor.execute(INSERT, AppendValues([alone], self._now_us).unchecked)
+                self._cursor.execute(INSERT, AppendValues([alone], self._now_us).values)

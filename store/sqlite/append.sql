@@ -1,17 +1,18 @@
 -- A batch of writes as one statement, and so one transaction: INSERT INTO batch with the values below.
 --
 -- Each writing connection creates this view. Every value is a JSON array with an array for each row. Blobs are
--- hexadecimal text. The first two values are what the batch expects of the store. If anything differs, nothing is
+-- hexadecimal text. The expected heads and the fences are compared with the store. If anything differs, nothing is
 -- stored. The primary key of claims refuses a claim that is taken. Braces stand for lists of columns, which
 -- store/columns.py declares.
 
 CREATE TEMP VIEW batch AS
 SELECT
-    NULL AS heads,         -- of streams: stream_name, stream_id, 'version:hash' or NULL for a new stream
+    NULL AS moved_heads,   -- stream_name, stream_id, version and hash before, version and hash after,
+                           -- {currency: [available_minor, reserved_minor]} or NULL
+    NULL AS new_heads,     -- the same without what was before: of streams that have no events yet
     NULL AS fences,        -- of work: work_id, token
     NULL AS events,        -- the columns as they are named below, here and in the following
     NULL AS transactions,
-    NULL AS balances,
     NULL AS reviews,
     NULL AS claims,
     NULL AS opened_work,   -- work_id, stream_name, stream_id, transaction_id, gateway, action, event_type, owner,
@@ -24,20 +25,26 @@ BEGIN
     SELECT RAISE(ABORT, 'not as the batch expects')
     WHERE EXISTS (
             SELECT 1
-            FROM jsonb_each(NEW.heads) AS h
-            WHERE (
-                SELECT e.version || ':' || lower(hex(e.hash))
-                FROM events AS e
-                WHERE e.stream_name = h.value ->> 0 AND e.stream_id = h.value ->> 1
-                ORDER BY e.version DESC
-                LIMIT 1
-            ) IS NOT h.value ->> 2
-        )
-        OR EXISTS (
-            SELECT 1
             FROM jsonb_each(NEW.fences) AS f
             WHERE (SELECT w.token FROM work AS w WHERE w.work_id = f.value ->> 0) IS NOT f.value ->> 1
         );
+
+    -- Balances that are not named keep their value.
+    UPDATE heads
+    SET version = h.value ->> 4,
+        hash = unhex(h.value ->> 5),
+        balances = iif(h.value ->> 6 IS NULL, balances, json_patch(balances, h.value ->> 6))
+    FROM jsonb_each(NEW.moved_heads) AS h
+    WHERE
+        stream_name = h.value ->> 0 AND stream_id = h.value ->> 1
+        AND version = h.value ->> 2 AND hash = unhex(h.value ->> 3);
+
+    SELECT RAISE(ABORT, 'not as the batch expects')
+    WHERE changes() <> coalesce(json_array_length(NEW.moved_heads), 0);
+
+    INSERT INTO heads (stream_name, stream_id, version, hash, balances)
+    SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3), coalesce(value ->> 4, '{}')
+    FROM jsonb_each(NEW.new_heads);
 
     -- In the order of the array: it is the order of the positions.
     INSERT INTO events (stream_name, stream_id, version, event_id, type, body, hash)
@@ -55,14 +62,6 @@ BEGIN
         version = CASE
             WHEN stream_name = excluded.stream_name AND stream_id = excluded.stream_id THEN excluded.version
         END;
-
-    INSERT INTO balances (stream_name, stream_id, currency, available_minor, reserved_minor)
-    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
-    FROM jsonb_each(NEW.balances)
-    WHERE true
-    ON CONFLICT (stream_name, stream_id, currency) DO UPDATE SET
-        available_minor = excluded.available_minor,
-        reserved_minor = excluded.reserved_minor;
 
     INSERT INTO reviews ({names of reviews})
     SELECT {items of reviews}

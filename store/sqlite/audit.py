@@ -10,22 +10,28 @@ from typing import Any, Final
 
 import apsw
 
-from store.port import StreamKey
+from domain.account import Balance
+from store.port import Head, StreamKey
 from store.sqlite.command_connections import reading
-from store.sqlite.rows import Row, balance_of, event_of, review_of, transaction_of
+from store.sqlite.rows import Row, balances_of, event_of, review_of, transaction_of
 from store.sqlite.statements import SQL
 from store.stream_tables import AuditTables, RowReaders
-
-READERS: Final = RowReaders(event_of, transaction_of, balance_of, review_of)
 
 _CACHE_KIB: Final = 65_536
 _STREAMS: Final = (
     SQL["select_next_in_events"],
     SQL["select_next_in_transactions"],
-    SQL["select_next_in_balances"],
+    SQL["select_next_in_heads"],
     SQL["select_next_in_reviews"],
     SQL["select_next_in_unfinished"],
 )
+
+
+def _balances_of(rows: Sequence[Row]) -> Sequence[tuple[str, Balance]]:
+    return sorted(balances_of(rows[0][0]).items()) if rows else []
+
+
+READERS: Final = RowReaders(event_of, transaction_of, _balances_of, review_of)
 
 
 @contextmanager
@@ -70,9 +76,10 @@ class SqliteAudit(AuditTables):
             last = row
             yield StreamKey(*row)
 
-    def kept_head(self, stream: StreamKey) -> None:
-        """None: only the events show where a stream ends."""
-        del stream
+    def kept_head(self, stream: StreamKey) -> Head:
+        """The head that appends continue from. Every stream that has events has a row with it."""
+        rows = self._rows("select_kept_head", stream)
+        return Head(*rows[0]) if rows else Head()
 
     def _rows(self, query: str, values: Sequence[Any]) -> Sequence[Row]:
         return self._cursor.execute(SQL[query], values).fetchall()

@@ -13,14 +13,14 @@ import orjson
 
 from store.numbering import numbered_events
 from store.port import CloseWork, EncodedEvent, Head, OpenWork, Part, Write
-from store.sqlite.rows import DIALECT, errors_text, review_values, transaction_values
+from store.sqlite.rows import DIALECT, balances_json, errors_text, review_values, transaction_values
 
 DEFINITION: Final = DIALECT.expand(Path(__file__).with_name("append.sql").read_text(encoding="utf-8"))
 """The view that a connection creates before it can insert a batch."""
 INSERT: Final = "INSERT INTO temp.batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
 
 _Rows = list[tuple[Any, ...]]
-_EXPECTATIONS: Final = 2
+_BEGINNING: Final = Head()
 
 
 class AppendValues:
@@ -33,11 +33,11 @@ class AppendValues:
     def __init__(self, writes: Sequence[Write], now_us: int) -> None:
         self._now_us = now_us
         self._touched: list[object] = []
-        self._heads: _Rows = []
+        self._moved_heads: _Rows = []
+        self._new_heads: _Rows = []
         self._fences: _Rows = []
         self._events: _Rows = []
         self._transactions: _Rows = []
-        self._balances: _Rows = []
         self._reviews: _Rows = []
         self._claims: _Rows = []
         self._opened: _Rows = []
@@ -45,31 +45,30 @@ class AppendValues:
         self._closed: _Rows = []
         for write in writes:
             self._add(write)
-        expected = (self._heads, self._fences)
-        read_tables = (self._transactions, self._balances, self._reviews, self._claims)
+        expected = (self._moved_heads, self._new_heads, self._fences)
+        read_tables = (self._transactions, self._reviews, self._claims)
         work = (self._opened, self._moved, self._closed)
         self.values: Final = tuple(map(_json, (*expected, self._events, *read_tables, *work)))
         """For INSERT: it stores all writes, or none when the store is not as one of them expects."""
         self.independent: Final = len(set(self._touched)) == len(self._touched)
         """Whether no two of the writes, and no two changes of one, touch the same stream, work or claim."""
 
-    @property
-    def unchecked(self) -> tuple[str | None, ...]:
-        """For INSERT, after the expectations were checked."""
-        return (*(None,) * _EXPECTATIONS, *self.values[_EXPECTATIONS:])
-
     def _add(self, write: Write) -> None:
         stream_name, stream_id = stream = write.stream
         events = numbered_events(write)
         if events:
             self._touched.append(stream)
-            self._heads.append((stream_name, stream_id, _end(write.head)))
+            last = events[-1]
+            end = (last.version, last.hash.hex(), balances_json(write.balances))
+            before = write.head
+            if before == _BEGINNING:
+                self._new_heads.append((stream_name, stream_id, *end))
+            else:
+                self._moved_heads.append((stream_name, stream_id, before.version, before.hash.hex(), *end))
             self._events += [_event_row(stream_name, stream_id, event) for event in events]
         for part in write.parts:
             self._add_part(stream_name, stream_id, part)
         self._transactions += [transaction_values(stream_name, stream_id, one) for one in write.transactions]
-        for currency, balance in write.balances:
-            self._balances.append((stream_name, stream_id, currency, balance.available, balance.reserved))
         self._reviews += [review_values(stream_name, stream_id, review) for review in write.reviews]
 
     def _add_part(self, stream_name: str, stream_id: str, part: Part) -> None:
@@ -94,10 +93,6 @@ class AppendValues:
                 due_us = self._now_us + round(change.delay_s * 1_000_000)
                 how = (change.state, change.attempts, due_us, errors_text(change.errors), change.certainty)
                 self._moved.append((work_id, change.action, *how))
-
-
-def _end(head: Head) -> str | None:
-    return None if head == Head() else f"{head.version}:{head.hash.hex()}"
 
 
 def _event_row(stream_name: str, stream_id: str, event: EncodedEvent) -> tuple[Any, ...]:

@@ -29,27 +29,24 @@ t.stream_name = ?1
     AND (?13 IS NULL OR +t.correlation_id = ?13);
 
 -- name: select_head
--- The end of a stream.
+-- The end of a stream by its events.
 SELECT version, hash
 FROM events
 WHERE stream_name = ?1 AND stream_id = ?2
 ORDER BY version DESC
 LIMIT 1;
 
+-- name: select_kept_head
+-- The head from which appends continue.
+SELECT version, hash
+FROM heads
+WHERE stream_name = ?1 AND stream_id = ?2;
+
 -- name: select_end
--- The end of a stream and, as JSON, the customer's balances.
-SELECT
-    version,
-    hash,
-    (
-        SELECT json_group_array(json_array(b.currency, b.available_minor, b.reserved_minor))
-        FROM balances AS b
-        WHERE b.stream_name = ?1 AND b.stream_id = ?2
-    )
-FROM events
-WHERE stream_name = ?1 AND stream_id = ?2
-ORDER BY version DESC
-LIMIT 1;
+-- The same with the customer's balances.
+SELECT version, hash, balances
+FROM heads
+WHERE stream_name = ?1 AND stream_id = ?2;
 
 -- name: select_events_after
 -- A stream's events above a version, ascending.
@@ -353,11 +350,10 @@ WHERE gateway = ?1 AND epoch = ?2 AND state <> 'closed'
     AND (coalesce(probe_until, changed_at) <= ?6 OR changed_at > ?7);
 
 -- name: select_balances
--- A customer's balances, currencies ascending.
-SELECT currency, available_minor, reserved_minor
-FROM balances
-WHERE stream_name = ?1 AND stream_id = ?2
-ORDER BY currency;
+-- A customer's balances as JSON.
+SELECT balances
+FROM heads
+WHERE stream_name = ?1 AND stream_id = ?2;
 
 -- name: select_stream_transaction
 -- One transaction of a customer.
@@ -589,10 +585,10 @@ WHERE (stream_name, stream_id) > (?1, ?2)
 ORDER BY stream_name, stream_id
 LIMIT 1;
 
--- name: select_next_in_balances
+-- name: select_next_in_heads
 -- The first stream after a given one in this table; an index seek.
 SELECT stream_name, stream_id
-FROM balances
+FROM heads
 WHERE (stream_name, stream_id) > (?1, ?2)
 ORDER BY stream_name, stream_id
 LIMIT 1;
@@ -676,8 +672,26 @@ DELETE FROM transactions
 WHERE transaction_id IN (SELECT value FROM json_each(?1));
 
 -- name: delete_balances
--- For a rebuild: a stream's rows.
-DELETE FROM balances
+-- For a rebuild: a stream's balances.
+UPDATE heads
+SET balances = '{}'
+WHERE stream_name = ?1 AND stream_id = ?2;
+
+-- name: update_balances
+-- For a rebuild: a stream's balances as JSON.
+UPDATE heads
+SET balances = ?3
+WHERE stream_name = ?1 AND stream_id = ?2;
+
+-- name: upsert_head
+-- For a rebuild: the head of a stream, whose balances stay.
+INSERT INTO heads (stream_name, stream_id, version, hash, balances)
+VALUES (?1, ?2, ?3, ?4, '{}')
+ON CONFLICT (stream_name, stream_id) DO UPDATE SET version = excluded.version, hash = excluded.hash;
+
+-- name: delete_head
+-- For a rebuild: a stream without events has no head.
+DELETE FROM heads
 WHERE stream_name = ?1 AND stream_id = ?2;
 
 -- name: delete_reviews

@@ -12,7 +12,6 @@ from operator import attrgetter, itemgetter
 from typing import Final
 
 import apsw
-import orjson
 
 from domain.account import Account, Transaction
 from domain.events import VOCABULARY
@@ -43,7 +42,7 @@ from store.queries import (
 )
 from store.sqlite.rows import (
     Row,
-    balance_of,
+    balances_of,
     dead_letter_of,
     event_of,
     review_view_of,
@@ -58,15 +57,16 @@ logger: Final = logging.getLogger(__name__)
 
 _DEAD: Final = frozenset({WorkState.DEAD, WorkState.PARKED})
 _LATEST_US: Final = 2**63 - 1
+_SELECT_END: Final = SQL["select_end"]
 
 
 def load(cursor: apsw.Cursor, stream: StreamKey, transaction_ids: Collection[str]) -> Snapshot:
     """The customer with the transactions that exist and their parents. One statement when no transaction is named."""
-    row = cursor.execute(SQL["select_end"], stream).fetchone()
+    row = cursor.execute(_SELECT_END, stream).fetchone()
     if row is None:
         return Snapshot(Head(), Account(stream.id))
-    end = Head(*row[:2])
-    balances = dict(map(balance_of, orjson.loads(row[2]))) if row[2] != "[]" else {}
+    version, hash_, text = row
+    end, balances = Head(version, hash_), balances_of(text)
     transactions: dict[str, Transaction] = {}
     _add_transactions(cursor, stream, transaction_ids, transactions)
     parent_ids = {one.parent_id for one in transactions.values() if one.parent_id is not None}
@@ -85,7 +85,7 @@ def _add_transactions(
 
 def head(cursor: apsw.Cursor, stream: StreamKey) -> Head:
     """The stream's end."""
-    row = cursor.execute(SQL["select_head"], stream).fetchone()
+    row = cursor.execute(SQL["select_kept_head"], stream).fetchone()
     return Head() if row is None else Head(*row)
 
 
@@ -139,10 +139,8 @@ def _newest(cursor: apsw.Cursor, name: str, lists: Sequence[Sequence[object]], l
 
 def customer(cursor: apsw.Cursor, stream: StreamKey) -> CustomerView | None:
     """The customer, unless it has no events."""
-    end = head(cursor, stream)
-    if end.version == 0:
-        return None
-    return CustomerView(end.version, [balance_of(row) for row in cursor.execute(SQL["select_balances"], stream)])
+    row = cursor.execute(_SELECT_END, stream).fetchone()
+    return None if row is None else CustomerView(row[0], sorted(balances_of(row[2]).items()))
 
 
 def stream_events(cursor: apsw.Cursor, stream: StreamKey, after: int, limit: int) -> Sequence[StoredEvent]:

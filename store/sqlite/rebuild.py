@@ -18,6 +18,7 @@ from store.sqlite.command_connections import writing
 from store.sqlite.failures import translation
 from store.sqlite.file_guard import FileGuard
 from store.sqlite.lock import alone
+from store.sqlite.rows import balances_json
 from store.sqlite.statements import SQL
 from store.stream_tables import RebuildTables
 
@@ -61,8 +62,12 @@ class SqliteRebuild(SqliteAudit, RebuildTables):
         found = self._rows("select_holders", (*stream, self._ids(rows.transaction_ids), self._ids(rows.review_ids)))
         return [StreamKey(*row) for row in found]
 
-    def cut(self, stream: StreamKey, head: Head) -> None:
-        """Do nothing: appends continue from the events."""
+    def set_head(self, stream: StreamKey, head: Head) -> None:
+        """See ``store.rebuild.Rebuilding``."""
+        if head.version:
+            self._execute("upsert_head", (*stream, *head))
+        else:
+            self._execute("delete_head", stream)
 
     def _ids(self, ids: Sequence[str]) -> str:
         return orjson.dumps(ids).decode()
@@ -71,4 +76,6 @@ class SqliteRebuild(SqliteAudit, RebuildTables):
         self._connection.execute(SQL[query], values)
 
     def _put(self, write: Write) -> None:
-        self._connection.execute(INSERT, AppendValues([write], now_us=0).unchecked)  # without work there is no time
+        self._connection.execute(INSERT, AppendValues([write], now_us=0).values)  # without work there is no time
+        if write.balances:
+            self._execute("update_balances", (*write.stream, orjson.dumps(balances_json(write.balances)).decode()))

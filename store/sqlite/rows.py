@@ -8,16 +8,19 @@ from typing import Final
 
 import orjson
 
+from domain.account import Balance
 from store.columns import REVIEWS, TRANSACTIONS, Type
 from store.dialect import Dialect
+from store.errors import CorruptStoreError
 from store.port import WorkError
-from store.row_code import Row, compile_row_writer
-from store.rows import Rows, balance_of, details_text, event_of, read_details, work_row
+from store.row_code import UNREADABLE, Row, compile_row_writer
+from store.rows import Rows, details_text, event_of, read_details, work_row
 
 __all__ = [
     "DIALECT",
     "Row",
-    "balance_of",
+    "balances_json",
+    "balances_of",
     "dead_letter_of",
     "errors_text",
     "event_of",
@@ -36,6 +39,7 @@ __all__ = [
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US: Final = 86_400_000_000
+_INTEGER_MAX: Final = 2**63 - 1
 
 
 def to_us(at: datetime) -> int:
@@ -47,6 +51,28 @@ def to_us(at: datetime) -> int:
 def from_us(us: int) -> datetime:
     """The time in UTC that is ``us`` microseconds after 1970-01-01. Raises OverflowError."""
     return _EPOCH + timedelta(microseconds=us)
+
+
+def balances_of(text: str) -> dict[str, Balance]:
+    """The balances by currency from their column of ``heads``. Raises CorruptStoreError."""
+    if text == "{}":
+        return {}
+    try:
+        return {
+            currency: Balance(available, reserved) for currency, (available, reserved) in orjson.loads(text).items()
+        }
+    except (*UNREADABLE, AttributeError) as error:  # or no JSON object
+        raise CorruptStoreError(f"the balances {text!r} cannot be read: {error}") from error
+
+
+def balances_json(balances: Sequence[tuple[str, Balance]]) -> dict[str, tuple[int, int]] | None:
+    """The reverse, before it becomes JSON. None for no balances. Raises OverflowError above 64 bits."""
+    if not balances:
+        return None
+    for _, balance in balances:
+        if max(balance.available, balance.reserved) > _INTEGER_MAX:
+            raise OverflowError(f"{balance} is too large for SQLite")
+    return {currency: (balance.available, balance.reserved) for currency, balance in balances}
 
 
 def errors_text(errors: Sequence[WorkError]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 
 import falcon
 import pytest
 
 from api.problems import PROBLEMS, by_status
-from api.tracing import random_request_id
+from api.tracing import generate_request_id
 from config.logging import JsonFormatter
 from config.redaction import Redaction
 from domain import cards
@@ -97,9 +98,16 @@ def test_every_answer_repeats_the_request_id(api: Api, path: str) -> None:
 
 def test_request_ids_differ() -> None:
     """Generated ids are visible ASCII, and each is different."""
-    ids = {random_request_id() for _ in range(1000)}
+    ids = {generate_request_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(it.isalnum() and len(it) == 32 for it in ids)
+
+
+def test_request_ids_begin_with_the_time() -> None:
+    """An id is above those of earlier milliseconds, so the index of correlation ids grows at its end."""
+    before = time.time_ns() // 1_000_000
+    milliseconds = int(generate_request_id()[:12], 16)
+    assert before <= milliseconds <= time.time_ns() // 1_000_000
 
 
 def test_liveness_depends_on_nothing_else(api: Api, world: World) -> None:

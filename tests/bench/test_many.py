@@ -56,7 +56,7 @@ def test_damage_is_found(tmp_path: Path) -> None:
         assert record.verify_streams(database, MERCHANT, customers) == []
         assert isinstance(database, SqliteDatabase)
         with closing(apsw.Connection(str(database.path))) as connection:
-            connection.execute("UPDATE balances SET available_minor = 1 WHERE stream_id = ?", (customers[0],))
+            connection.execute("UPDATE heads SET balances = '{\"USD\":[1,0]}' WHERE stream_id = ?", (customers[0],))
         assert len(record.verify_streams(database, MERCHANT, customers[:1])) == 1
         assert record.verify_streams(database, MERCHANT, customers[1:]) == []
 

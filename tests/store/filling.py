@@ -149,6 +149,10 @@ def fill_sqlite(path: Path, shape: Shape) -> None:
             marks = ", ".join("?" * len(columns.split(",")))
             insert = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608  # this file's own names
             connection.executemany(insert, shape.rows(table, to_us))
+    connection.execute(
+        "INSERT INTO heads (stream_name, stream_id, version, hash, balances)"
+        " SELECT stream_name, stream_id, max(version), hash, '{}' FROM events GROUP BY stream_name, stream_id"
+    )
     connection.execute("ANALYZE")
     connection.close()
 

@@ -55,11 +55,6 @@ class Place:
         """The argument of ``opened``."""
         return str(self.where) if isinstance(self.where, Path) else self.where.conninfo(owner=True, options=OPTIONS)
 
-    @property
-    def kept_heads(self) -> bool:
-        """Whether the store keeps the streams' heads apart from their events."""
-        return isinstance(self.where, Schema)
-
     def edit(self, *statements: str) -> None:
         """Change rows without the service, events included."""
         if isinstance(self.where, Path):

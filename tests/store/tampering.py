@@ -64,10 +64,34 @@ def heads_of(path: Path) -> list[str]:
         store.close()
 
 
+_EDITABLE_BALANCES = """
+CREATE TEMP TRIGGER update_balances INSTEAD OF UPDATE ON balances
+BEGIN
+    UPDATE heads
+    SET balances = json_remove(balances, '$.' || OLD.currency)
+    WHERE stream_name = OLD.stream_name AND stream_id = OLD.stream_id;
+    INSERT INTO heads (stream_name, stream_id, version, hash, balances)
+    VALUES (
+        NEW.stream_name, NEW.stream_id, 0, zeroblob(32),
+        json_object(NEW.currency, json_array(NEW.available_minor, NEW.reserved_minor))
+    )
+    ON CONFLICT (stream_name, stream_id) DO UPDATE SET balances = json_patch(balances, excluded.balances);
+END;
+CREATE TEMP TRIGGER delete_balances INSTEAD OF DELETE ON balances
+BEGIN
+    UPDATE heads
+    SET balances = json_remove(balances, '$.' || OLD.currency)
+    WHERE stream_name = OLD.stream_name AND stream_id = OLD.stream_id;
+END;
+"""
+"""Balances are a view on SQLite. So the edits of the tests are the same on both stores."""
+
+
 def tamper(path: Path, *statements: str) -> None:
     """Change rows as a shell on the file could: without triggers and checks."""
     connection = apsw.Connection(str(path))
     connection.pragma("ignore_check_constraints", 1)
+    connection.execute(_EDITABLE_BALANCES)
     kept = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
     for name, _ in kept:
         connection.execute(f"DROP TRIGGER {name}")

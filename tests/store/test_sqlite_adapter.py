@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from domain.account import Balance
 from store.backends import backend_of
 from store.errors import CorruptStoreError, SchemaError, StoreError, StoreUnavailableError, UnstorableError
 from store.named_queries import load_queries
@@ -21,7 +22,7 @@ from store.sqlite.failures import translated
 from store.sqlite.rows import DIALECT
 from store.sqlite.schema_version import migrations
 from store.sqlite.statements import SQL
-from tests.store.builders import OWNER, Clock, Customer
+from tests.store.builders import OWNER, Clock, Customer, Step, complete, received
 
 URL = "sqlite:///var/payments.db"
 
@@ -48,6 +49,52 @@ def test_events_refuse_to_be_changed(store: SqliteStore, tmp_path: Path, stateme
         connection.execute(statement)
     connection.close()
     assert len(store.stream_events(StreamKey("main", "customer-1"), after=0, limit=9)) == 1
+
+
+def known(store: SqliteStore) -> Customer:
+    """The customer of the stored deposit, as it is on record."""
+    customer = Customer()
+    customer.head, customer.account = store.load(customer.stream, ["t1"])
+    return customer
+
+
+def test_the_database_refuses_a_second_event_of_a_version(store: SqliteStore, tmp_path: Path) -> None:
+    """Not the head alone decides: with a head that was set back, the key of the events refuses the version."""
+    customer = known(store)
+    first = customer.head
+    assert store.append([customer.twin().deposit("t2")]) == [Committed()]
+    connection = apsw.Connection(str(tmp_path / "var" / "payments.db"))
+    connection.execute("UPDATE heads SET version = ?, hash = ?", first)
+    connection.close()
+    with pytest.raises(UnstorableError, match=r"events\.stream_name, events\.stream_id, events\.version"):
+        store.append([customer.deposit("t3")])
+    assert [event.version for event in store.stream_events(customer.stream, after=0, limit=9)] == [1, 2]
+
+
+@pytest.mark.parametrize("balance", [Balance(-1, 0), Balance(1, -1)])
+def test_the_database_refuses_a_negative_balance(store: SqliteStore, balance: Balance) -> None:
+    """Nothing of the write is stored, and the balances stay as they are."""
+    customer = known(store)
+    assert store.append([customer.complete("t1")]) == [Committed()]
+    write = dataclasses.replace(customer.deposit("t2"), balances=(("USD", balance),))
+    with pytest.raises(UnstorableError, match="heads_balances_not_negative"):
+        store.append([write])
+    assert store.load(customer.stream).account.balances == {"USD": Balance(10_000)}
+
+
+def test_balances_that_a_write_does_not_name_stay(store: SqliteStore) -> None:
+    """A write has the balances of its own currencies only."""
+    customer = known(store)
+    writes = [
+        customer.complete("t1"),
+        customer.write(Step((received("t2", 5, "EUR"),)), complete("t2")),
+        customer.deposit("t3"),
+    ]
+    for write in writes:
+        assert store.append([write]) == [Committed()]
+    snapshot = store.load(customer.stream)
+    assert snapshot.account.balances == {"USD": Balance(10_000), "EUR": Balance(5)}
+    assert snapshot.head == customer.head
 
 
 WHOLE_TABLES = {

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from domain.events import Kind, OutcomeUnknown, Submitted
-from store.errors import SchemaError
+from store.errors import SchemaError, StoreError
 from store.port import Committed, DeliveryCertainty, GatewayMode, WorkState
 from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
@@ -64,6 +64,39 @@ def test_a_database_of_any_version_can_be_upgraded(tmp_path: Path, version: int)
     assert store.gateway_modes() == {}
     assert store.append([Customer("new").deposit("new")]) == [Committed()]
     store.close()
+
+
+def test_an_interrupted_upgrade_begins_again(tmp_path: Path) -> None:
+    """A script is applied as a whole or not at all: the next attempt fills the heads, and no balance is lost."""
+    newer, older = tmp_path / "newer.db", tmp_path / "older.db"
+    fill(newer)
+    as_of(newer, older, 9)
+    broken = {**migrations(), 10: f"{migrations()[10]} INSERT INTO nowhere VALUES (1);"}
+    with pytest.raises(StoreError, match="nowhere"):
+        migrate(older, broken)
+    connection = apsw.Connection(str(older))
+    assert connection.pragma("user_version") == 9
+    assert connection.execute("SELECT type FROM sqlite_schema WHERE name IN ('balances', 'heads')").get == "table"
+    connection.close()
+    assert migrate(older) == [10]
+    assert seen(older) == seen(newer)
+    assert problems(older) == []
+
+
+def test_heads_of_an_earlier_version_are_the_ends_of_the_streams(tmp_path: Path) -> None:
+    """Each stream has a row with the version and the hash of its last event, and the balances that it had."""
+    newer, older = tmp_path / "newer.db", tmp_path / "older.db"
+    fill(newer)
+    as_of(newer, older, 9)
+    migrate(older)
+    query = "SELECT stream_name, stream_id, version, hash, balances FROM heads ORDER BY stream_name, stream_id"
+    rows = []
+    for path in (newer, older):
+        connection = apsw.Connection(str(path))
+        rows.append(connection.execute(query).fetchall())
+        connection.close()
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 2
 
 
 def test_work_of_an_earlier_version_may_have_been_sent(tmp_path: Path) -> None:

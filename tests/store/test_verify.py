@@ -72,7 +72,7 @@ def test_every_column_of_an_event_has_its_edit(path: Path) -> None:
 
 
 def test_the_last_event_edited_with_its_hash_is_found_by_its_rows(path: Path) -> None:
-    """A forged newest event with a matching hash still contradicts the read rows and exported heads."""
+    """A forged newest event with a matching hash and head still contradicts the read rows and exported heads."""
     heads = heads_of(path)
     connection = apsw.Connection(str(path))
     query = "SELECT body, hash FROM events WHERE stream_id = 'a' ORDER BY version DESC LIMIT 2"
@@ -83,6 +83,8 @@ def test_the_last_event_edited_with_its_hash_is_found_by_its_rows(path: Path) ->
     forged = body.replace(b"A-7", b"A-8")
     hash_ = chain(before, forged).hex()
     tamper(path, f"UPDATE events SET body = x'{forged.hex()}', hash = x'{hash_}' WHERE stream_id = 'a' AND version = 5")
+    assert problems(path)[0] == Problem(A, 5, "the last event is not the one that appends continue from")
+    tamper(path, f"UPDATE heads SET hash = x'{hash_}' WHERE stream_id = 'a'")
     (found,) = problems(path)
     assert found.stream == A
     assert "gateway_reference" in found.text
@@ -111,11 +113,13 @@ CUT = (
     "DELETE FROM events WHERE stream_id = 'a' AND version > 3",
     "DELETE FROM transactions WHERE transaction_id = 'a2'",
     "DELETE FROM work WHERE transaction_id = 'a2'",
+    "UPDATE heads SET version = 3 WHERE stream_id = 'a'",
+    "UPDATE heads AS h SET hash = (SELECT hash FROM events WHERE stream_id = 'a' AND version = 3) WHERE version = 3",
 )
 
 
 def test_a_tail_cut_with_its_rows_is_found_by_exported_heads(path: Path) -> None:
-    """A stream that was shortened together with its rows appears sound. Only heads that are kept elsewhere show it."""
+    """A stream that was shortened together with its rows and its head appears sound. Only exported heads show it."""
     heads = heads_of(path)
     tamper(path, *CUT)
     assert problems(path) == []
@@ -124,9 +128,9 @@ def test_a_tail_cut_with_its_rows_is_found_by_exported_heads(path: Path) -> None
 
 
 def test_a_customer_erased_is_found_by_exported_heads(path: Path) -> None:
-    """A stream without any data is missing by its head."""
+    """A stream without any data is missing by its exported head."""
     heads = heads_of(path)
-    tables = ("events", "transactions", "balances", "reviews", "work")
+    tables = ("events", "transactions", "heads", "reviews", "work")
     tamper(path, *(f"DELETE FROM {table} WHERE stream_id = 'a'" for table in tables))
     assert problems(path) == []
     assert [problem.stream for problem in problems(path, heads)] == [A]

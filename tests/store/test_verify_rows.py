@@ -44,6 +44,16 @@ def _row_edits() -> Iterator[tuple[str, str]]:
     }.items():
         yield f"balances.{column}", f"UPDATE balances SET {column} = {value} WHERE stream_id = 'b'"
     yield "balances.stream_name", "UPDATE balances SET stream_name = 'other' WHERE stream_id = 'b'"
+    for column, value in {
+        "stream_name": "'other'",
+        "stream_id": "'x'",
+        "version": "7",
+        "hash": "zeroblob(32)",
+        "balances": """'{"EUR": [1, 0], "USD": [1, 0]}'""",
+    }.items():
+        yield f"heads.{column}", f"UPDATE heads SET {column} = {value} WHERE stream_id = 'b'"
+    for name, text in {"are not JSON": "{", "are no object": "[1]", "are no pairs": '{"USD": [1]}'}.items():
+        yield f"balances {name}", f"UPDATE heads SET balances = '{text}' WHERE stream_id = 'b'"
     review = {column.name: OTHER[column.type] for column in REVIEWS.columns} | {
         "stream_name": "'other'",
         "stream_id": "'a'",
@@ -122,7 +132,7 @@ def test_every_column_of_a_row_has_its_edit(path: Path) -> None:
     connection = apsw.Connection(str(path))
     columns = {
         f"{table}.{row[1]}"
-        for table in ("transactions", "balances", "reviews")
+        for table in ("transactions", "heads", "balances", "reviews")
         for row in connection.execute(f"PRAGMA table_info({table})")
     }
     connection.close()
