@@ -22,9 +22,9 @@ import amqp
 from confluent_kafka import Consumer, TopicPartition
 
 from bench import servers
-from messaging.kafka import TOPIC
-from messaging.rabbitmq import EXCHANGE
-from messaging.rabbitmq_link import Address
+from messaging.kafka.publishing import TOPIC
+from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.publishing import EXCHANGE
 
 RABBITMQ_VARIABLE: Final = "PAYMENTS_TEST_RABBITMQ_URL"
 LOCAL_RABBITMQ: Final = "amqp://guest:guest@127.0.0.1:5672/"

@@ -17,8 +17,8 @@ from cloudevents.core.bindings import rabbitmq
 from cloudevents.core.formats.json import JSONFormat
 
 from messaging.port import Publisher
-from messaging.rabbitmq import RabbitmqPublisher
-from messaging.rabbitmq_link import Address
+from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.publishing import RabbitmqPublisher
 from tests.messaging.cutting_proxy import CuttingProxy
 from tests.messaging.delivery import FULL, Delivery
 from tests.messaging.kafka_broker import Kafka

@@ -10,7 +10,7 @@ from cloudevents.core.bindings import kafka as sdk
 from cloudevents.core.formats.json import JSONFormat
 from confluent_kafka import Message
 
-from messaging.kafka import KafkaPublisher
+from messaging.kafka.publishing import KafkaPublisher
 from tests.messaging.delivery import FULL, Delivery
 from tests.messaging.kafka_refusals import RefusingProxy
 from tests.messaging.kafka_server import KafkaServer, Reader, binary, create_topic, headers_of

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from messaging.kafka_queue import TOPIC, KafkaQueue
+from messaging.kafka.queue import TOPIC, KafkaQueue
 from messaging.port import HintHandler, WorkHint
 from tests.messaging.cutting_proxy import CuttingProxy
 from tests.messaging.kafka_server import KafkaServer, binary, create_topic

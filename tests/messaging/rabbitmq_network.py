@@ -14,11 +14,11 @@ import amqp
 import pytest
 
 from messaging.port import WorkHint
-from messaging.rabbitmq_announcing import BUFFER_MAX
-from messaging.rabbitmq_link import Address
-from messaging.rabbitmq_queue import RabbitmqQueue
-from messaging.rabbitmq_thread import ANSWER_S
-from messaging.rabbitmq_topology import Names
+from messaging.rabbitmq.announcing import BUFFER_MAX
+from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.queue import RabbitmqQueue
+from messaging.rabbitmq.thread import ANSWER_S
+from messaging.rabbitmq.topology import Names
 from tests.messaging.brokers import RABBITMQ_URL
 from tests.messaging.cutting_proxy import CuttingProxy
 from tests.processes.process import PATIENCE_S, wait_until

@@ -17,7 +17,7 @@ from messaging.asyncapi import ATTRIBUTES, CHANNELS, OPTIONAL, Channel, document
 from messaging.asyncapi_work import EXCHANGE, EXPIRY_MS, HINT, WORK_CHANNELS, operations
 from messaging.cloud_events import CONTENT_TYPE, CloudEvents, headers, structured
 from messaging.port import Message, WorkHint
-from messaging.rabbitmq_topology import HINT_TTL_MS, Names
+from messaging.rabbitmq.topology import HINT_TTL_MS, Names
 from messaging.schemas import data_schema
 from tests.messaging.recorded import recorded
 from tests.tooling.checkout import CHECKOUT, PATIENCE_S

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from messaging.brokers import BROKERS, broker_of
-from messaging.kafka import KafkaPublisher
-from messaging.kafka_queue import KafkaQueue
-from messaging.rabbitmq import RabbitmqPublisher
-from messaging.rabbitmq_queue import RabbitmqQueue
+from messaging.kafka.publishing import KafkaPublisher
+from messaging.kafka.queue import KafkaQueue
+from messaging.rabbitmq.publishing import RabbitmqPublisher
+from messaging.rabbitmq.queue import RabbitmqQueue
 
 
 @pytest.mark.parametrize("url", ["amqp://me:hunter2@absent/vhost", "amqps://me:hunter2@absent/vhost"])

@@ -11,11 +11,11 @@ import amqp
 import pytest
 
 from messaging.cloud_events import CONTENT_TYPE, STRUCTURED_CONTENT_TYPE, CloudEvents, structured
-from messaging.kafka import KafkaPublisher
+from messaging.kafka.publishing import KafkaPublisher
 from messaging.message import Message
 from messaging.port import Published
-from messaging.rabbitmq import RabbitmqPublisher
-from messaging.rabbitmq_link import Address
+from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.publishing import RabbitmqPublisher
 from store.backend import PaymentStore
 from tests.messaging.brokers import RABBITMQ_URL
 from tests.messaging.consuming import Consumer, Faulty, balances

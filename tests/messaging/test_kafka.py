@@ -14,8 +14,8 @@ from typing import Final
 import pytest
 from confluent_kafka import Producer
 
-from messaging.kafka import TOPIC, KafkaPublisher
-from messaging.kafka_address import Address
+from messaging.kafka.address import Address
+from messaging.kafka.publishing import TOPIC, KafkaPublisher
 from messaging.port import BrokerUnavailableError, Published
 from tests.gateways.transport import TLS
 from tests.messaging.builders import message

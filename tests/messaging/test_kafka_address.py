@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from messaging.kafka_address import Address
+from messaging.kafka.address import Address
 
 SECRET: Final = "hunter2"
 

@@ -14,10 +14,10 @@ from cloudevents.core.formats.json import JSONFormat
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # its __init__ exports it
 
-from messaging import kafka_client
 from messaging.cloud_events import CONTENT_TYPE, STRUCTURED_CONTENT_TYPE, CloudEvents
-from messaging.kafka import TOPIC, KafkaPublisher
-from messaging.kafka_address import Address
+from messaging.kafka import client
+from messaging.kafka.address import Address
+from messaging.kafka.publishing import TOPIC, KafkaPublisher
 from messaging.port import Message, Published
 from store.backend import PaymentStore
 from tests.messaging.builders import message
@@ -29,7 +29,7 @@ UNDER_GEVENT: Final = """
 from gevent import monkey
 monkey.patch_all()
 import sys, gevent
-from messaging.kafka import KafkaPublisher
+from messaging.kafka.publishing import KafkaPublisher
 from tests.messaging.builders import message
 ticks = 0
 def tick():
@@ -116,8 +116,8 @@ def test_a_cluster_without_a_default_replication_factor(
         tried.append(topic.replication_factor)
         return KafkaError(KafkaError._UNSUPPORTED_FEATURE) if topic.replication_factor == -1 else None
 
-    monkeypatch.setattr(kafka_client, "_create", create)
-    kafka_client.prepare_topic(Address(("mq:9092",)), "payments.old", {})
+    monkeypatch.setattr(client, "_create", create)
+    client.prepare_topic(Address(("mq:9092",)), "payments.old", {})
     assert tried == [-1, 1]
     assert "payments.old gets one replica" in caplog.text
 

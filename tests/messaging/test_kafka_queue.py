@@ -14,7 +14,7 @@ import orjson
 import pytest
 from confluent_kafka import Producer
 
-from messaging.kafka_queue import TOPIC, KafkaQueue
+from messaging.kafka.queue import TOPIC, KafkaQueue
 from messaging.port import WorkHint
 from tests.messaging.kafka_network import KafkaNetwork, OneKafkaProcess
 from tests.messaging.kafka_server import Reader, partitions_of
@@ -25,7 +25,7 @@ UNDER_GEVENT: Final = """
 from gevent import monkey
 monkey.patch_all()
 import sys, gevent
-from messaging.kafka_queue import KafkaQueue
+from messaging.kafka.queue import KafkaQueue
 from messaging.port import WorkHint
 ticks, got = 0, []
 def tick():
@@ -44,7 +44,7 @@ print({*got} == {WorkHint("w-1", None, "gatewayA")}, ticks > 100)
 """
 UNTIL_KILLED: Final = """
 import sys, time
-from messaging.kafka_queue import KafkaQueue
+from messaging.kafka.queue import KafkaQueue
 queue = KafkaQueue(sys.argv[1])
 def hold(hint):
     print(hint.work_id, flush=True)

@@ -17,9 +17,10 @@ import pytest
 
 from messaging.cloud_events import CloudEvents
 from messaging.port import BrokerUnavailableError, Published
-from messaging.rabbitmq import RabbitmqPublisher, routing_key, work_queue
-from messaging.rabbitmq_frames import Outgoing
-from messaging.rabbitmq_link import Address, Confirms, Link
+from messaging.rabbitmq import work_queue
+from messaging.rabbitmq.frames import Outgoing
+from messaging.rabbitmq.link import Address, Confirms, Link
+from messaging.rabbitmq.publishing import RabbitmqPublisher, routing_key
 from store.port import StreamKey
 from tests.messaging.brokers import BROKERS, RABBITMQ_URL, RabbitMQ
 from tests.messaging.builders import message
@@ -29,7 +30,7 @@ UNDER_GEVENT: Final = """
 from gevent import monkey
 monkey.patch_all()
 import sys, gevent
-from messaging.rabbitmq import RabbitmqPublisher
+from messaging.rabbitmq.publishing import RabbitmqPublisher
 from tests.messaging.builders import message
 ticks = 0
 def tick():

@@ -11,8 +11,9 @@ from urllib.parse import quote
 import pytest
 
 from messaging.port import BrokerUnavailableError
-from messaging.rabbitmq import RabbitmqPublisher, work_queue
-from messaging.rabbitmq_link import Address, Link
+from messaging.rabbitmq import work_queue
+from messaging.rabbitmq.link import Address, Link
+from messaging.rabbitmq.publishing import RabbitmqPublisher
 from tests.messaging.builders import message
 from tests.messaging.rabbitmq_network import A1, RabbitmqNetwork
 from tests.processes.process import free_port, wait_until

@@ -13,7 +13,7 @@ from amqp.serialization import dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.rabbitmq_frames import PERSISTENT, Outgoing, publication, table_of
+from messaging.rabbitmq.frames import PERSISTENT, Outgoing, publication, table_of
 
 CHANNEL: Final = 3
 FRAME_MAX: Final = 4096

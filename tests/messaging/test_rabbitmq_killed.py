@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from messaging import rabbitmq_announcing, rabbitmq_consuming
 from messaging.port import BrokerUnavailableError, Published, WorkHint
-from messaging.rabbitmq import EXCHANGE, RabbitmqPublisher
-from messaging.rabbitmq_queue import RabbitmqQueue
+from messaging.rabbitmq import announcing, consuming
+from messaging.rabbitmq.publishing import EXCHANGE, RabbitmqPublisher
+from messaging.rabbitmq.queue import RabbitmqQueue
 from messaging.relay import Relay
 from store.backend import PaymentStore
 from tests.gateways.transport import TLS
@@ -147,7 +147,7 @@ def test_a_queue_that_does_not_answer(
     node: RabbitmqNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Hints of other gateways flow, and its own do so again when it answers. Each side says once what is wrong."""
-    for module in (rabbitmq_announcing, rabbitmq_consuming):
+    for module in (announcing, consuming):
         monkeypatch.setattr(module, "REFUSED_S", 1.0)
     with closing(Flow(node)) as flow:
         flow.announcer.announce(WorkHint("w-0", None, "bad"))

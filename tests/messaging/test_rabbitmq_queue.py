@@ -8,9 +8,9 @@ import logging
 import amqp
 import pytest
 
-from messaging import rabbitmq_announcing, rabbitmq_consuming
 from messaging.port import WorkHint
-from messaging.rabbitmq_topology import Names
+from messaging.rabbitmq import announcing, consuming
+from messaging.rabbitmq.topology import Names
 from tests.messaging.rabbitmq_network import A1, A2, B1, RabbitmqNetwork, subscribed
 from tests.processes.process import wait_until
 
@@ -127,7 +127,7 @@ def test_properties_of_foreign_messages_do_not_matter(mq: RabbitmqNetwork, odd: 
 
 def test_the_queue_is_deleted_under_its_consumer(mq: RabbitmqNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both sides declare it anew."""
-    for module in (rabbitmq_announcing, rabbitmq_consuming):
+    for module in (announcing, consuming):
         monkeypatch.setattr(module, "DELETED_S", 0.2)
     _, hints = subscribed(mq, "gatewayA")
     announcer = mq.queue()
@@ -185,7 +185,7 @@ def test_a_queue_that_cannot_be_consumed(
     mq: RabbitmqNetwork, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others are, and the warning comes once. When the reason is gone it is consumed."""
-    monkeypatch.setattr(rabbitmq_consuming, "REFUSED_S", 0.5)
+    monkeypatch.setattr(consuming, "REFUSED_S", 0.5)
     with amqp.Connection(host=f"{mq._address.host}:{mq._address.port}") as other:
         other.channel().queue_declare(mq.names.queue("gatewayA"), exclusive=True, auto_delete=False)
         queue, hints = mq.queue(), list[WorkHint]()

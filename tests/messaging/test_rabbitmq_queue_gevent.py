@@ -16,8 +16,8 @@ from gevent import monkey
 monkey.patch_all()
 import json, socket, sys, gevent
 from messaging.port import WorkHint
-from messaging.rabbitmq_queue import RabbitmqQueue
-from messaging.rabbitmq_topology import Names
+from messaging.rabbitmq.queue import RabbitmqQueue
+from messaging.rabbitmq.topology import Names
 
 ticks, hints = [], []
 

@@ -10,9 +10,9 @@ from contextlib import suppress
 import pytest
 
 from messaging import hints as work_hints
-from messaging import rabbitmq_link
 from messaging.port import WorkHint
-from messaging.rabbitmq_queue import RabbitmqQueue
+from messaging.rabbitmq import link
+from messaging.rabbitmq.queue import RabbitmqQueue
 from tests.messaging.rabbitmq_network import A1, A2, B1, RabbitmqNetwork, counted, subscribed
 from tests.processes.process import wait_until
 
@@ -78,7 +78,7 @@ def test_hints_that_are_not_confirmed_are_lost(mq: RabbitmqNetwork) -> None:
 
 def test_idle_connections_send_heartbeats(mq: RabbitmqNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     """On both sides, so that the broker keeps them."""
-    monkeypatch.setattr(rabbitmq_link, "HEARTBEAT_S", 1)
+    monkeypatch.setattr(link, "HEARTBEAT_S", 1)
     sent: set[int] = set()
 
     def look(data: bytes) -> None:

@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from messaging.port import BrokerUnavailableError, Published, WorkHint
-from messaging.rabbitmq import RabbitmqPublisher
-from messaging.rabbitmq_link import Address
-from messaging.rabbitmq_queue import RabbitmqQueue
+from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.publishing import RabbitmqPublisher
+from messaging.rabbitmq.queue import RabbitmqQueue
 from tests.gateways.transport import TLS
 from tests.messaging.brokers import BROKERS, RABBITMQ_URL, RabbitMQ
 from tests.messaging.builders import message

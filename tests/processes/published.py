@@ -9,9 +9,9 @@ from typing import Final
 import amqp
 import pytest
 
-from messaging.rabbitmq import EXCHANGE
-from messaging.rabbitmq_link import Address
-from messaging.rabbitmq_topology import Names
+from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.publishing import EXCHANGE
+from messaging.rabbitmq.topology import Names
 from store.backends import backend_of
 from tests.messaging.brokers import RABBITMQ_URL
 from tests.messaging.cutting_proxy import CuttingProxy

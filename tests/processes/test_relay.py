@@ -11,8 +11,8 @@ from typing import Any, Final
 import amqp
 import pytest
 
-from messaging.rabbitmq import EXCHANGE
-from messaging.rabbitmq_link import Address
+from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.publishing import EXCHANGE
 from tests.messaging.brokers import RABBITMQ_URL
 from tests.messaging.cutting_proxy import CuttingProxy
 from tests.processes.installation import Installation

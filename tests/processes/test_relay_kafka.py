@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from messaging.kafka import TOPIC
+from messaging.kafka.publishing import TOPIC
 from tests.messaging.cutting_proxy import CuttingProxy
 from tests.messaging.kafka_refusals import RefusingProxy
 from tests.messaging.kafka_server import KafkaServer, Reader, binary, headers_of

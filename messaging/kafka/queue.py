@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final
 
-from messaging.kafka_address import Address
-from messaging.kafka_announcing import BUFFER_MAX, Announcing
-from messaging.kafka_consuming import Consuming
+from messaging.kafka.address import Address
+from messaging.kafka.announcing import BUFFER_MAX, Announcing
+from messaging.kafka.consuming import Consuming
 from messaging.port import HintHandler, WorkHint
 
 TOPIC: Final = "payments.work.v1"

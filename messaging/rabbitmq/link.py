@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import amqp
 from amqp.method_framing import frame_handler
 
-from messaging.rabbitmq_frames import Outgoing, publication
+from messaging.rabbitmq.frames import Outgoing, publication
 
 CONNECT_S: Final = 5.0
 CONFIRM_S: Final = 10.0

@@ -10,7 +10,7 @@ from typing import Final
 
 import amqp
 
-from messaging.rabbitmq_link import Address, Link
+from messaging.rabbitmq.link import Address, Link
 
 logger: Final = logging.getLogger(__name__)
 

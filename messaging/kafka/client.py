@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its __init__ exports it
 from gevent import monkey
 
-from messaging.kafka_address import Address
+from messaging.kafka.address import Address
 from messaging.port import BrokerUnavailableError
 
 logger: Final = logging.getLogger(__name__)

@@ -16,9 +16,8 @@ import amqp
 
 from messaging import cloud_events
 from messaging.port import BrokerUnavailableError, Message, Published
-from messaging.rabbitmq_frames import Outgoing, table_of
-from messaging.rabbitmq_link import CONFIRM_S, SHORT_MAX, Address, Confirms, Link
-from messaging.rabbitmq_queue import RabbitmqQueue
+from messaging.rabbitmq.frames import Outgoing, table_of
+from messaging.rabbitmq.link import CONFIRM_S, SHORT_MAX, Address, Confirms, Link
 from messaging.waves import Numbered, publish_in_waves
 
 T = TypeVar("T")
@@ -26,16 +25,6 @@ T = TypeVar("T")
 EXCHANGE: Final = "payments.events"
 
 _PREFIX: Final = "payments."
-
-
-def publisher(url: str, *, structured: bool) -> RabbitmqPublisher:
-    """See ``messaging.brokers.BrokerModule``."""
-    return RabbitmqPublisher(url, structured=structured)
-
-
-def work_queue(url: str) -> RabbitmqQueue:
-    """See ``messaging.brokers.BrokerModule``."""
-    return RabbitmqQueue(url)
 
 
 class RabbitmqPublisher:

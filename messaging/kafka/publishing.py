@@ -17,9 +17,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from messaging.cloud_events import CONTENT_TYPE, KAFKA_PREFIX, STRUCTURED_CONTENT_TYPE, headers
 from messaging.cloud_events import structured as structured_body
-from messaging.kafka_address import Address
-from messaging.kafka_client import CONNECT_S, POLL_S, Reports, outside_hub, prepare_topic
-from messaging.kafka_queue import KafkaQueue
+from messaging.kafka.address import Address
+from messaging.kafka.client import CONNECT_S, POLL_S, Reports, outside_hub, prepare_topic
 from messaging.port import Message, Published
 from messaging.waves import Numbered, publish_in_waves
 
@@ -40,16 +39,6 @@ _REFUSALS: Final = frozenset(
     }
 )
 """What the same message meets again. The broker may give it for all messages of a request."""
-
-
-def publisher(url: str, *, structured: bool) -> KafkaPublisher:
-    """See ``messaging.brokers.BrokerModule``."""
-    return KafkaPublisher(url, structured=structured)
-
-
-def work_queue(url: str) -> KafkaQueue:
-    """See ``messaging.brokers.BrokerModule``."""
-    return KafkaQueue(url)
 
 
 class KafkaPublisher:

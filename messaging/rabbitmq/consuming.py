@@ -14,9 +14,9 @@ import amqp
 
 from messaging import hints
 from messaging.port import HintHandler
-from messaging.rabbitmq_link import Address, Link
-from messaging.rabbitmq_thread import ANSWER_S, YIELD_S, LinkThread
-from messaging.rabbitmq_topology import DELETED_S, REFUSED_S, Names, Topology, refusal_of
+from messaging.rabbitmq.link import Address, Link
+from messaging.rabbitmq.thread import ANSWER_S, YIELD_S, LinkThread
+from messaging.rabbitmq.topology import DELETED_S, REFUSED_S, Names, Topology, refusal_of
 
 logger: Final = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from typing import Final
 
 from messaging import hints
 from messaging.port import WorkHint
-from messaging.rabbitmq_frames import Outgoing
-from messaging.rabbitmq_link import Address, Confirms, Link, UnconfirmedError
-from messaging.rabbitmq_thread import YIELD_S, LinkThread
-from messaging.rabbitmq_topology import DELETED_S, HINT_TTL_MS, REFUSED_S, Names, Topology
+from messaging.rabbitmq.frames import Outgoing
+from messaging.rabbitmq.link import Address, Confirms, Link, UnconfirmedError
+from messaging.rabbitmq.thread import YIELD_S, LinkThread
+from messaging.rabbitmq.topology import DELETED_S, HINT_TTL_MS, REFUSED_S, Names, Topology
 
 BUFFER_MAX: Final = 10_000
 BATCH_MAX: Final = 50

@@ -12,11 +12,11 @@ from collections.abc import Collection
 from typing import Final
 
 from messaging.port import HintHandler, WorkHint
-from messaging.rabbitmq_announcing import BUFFER_MAX, Announcing
-from messaging.rabbitmq_consuming import Consuming
-from messaging.rabbitmq_link import Address
-from messaging.rabbitmq_thread import ANSWER_S, STOP_S
-from messaging.rabbitmq_topology import Names
+from messaging.rabbitmq.announcing import BUFFER_MAX, Announcing
+from messaging.rabbitmq.consuming import Consuming
+from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.thread import ANSWER_S, STOP_S
+from messaging.rabbitmq.topology import Names
 
 
 class RabbitmqQueue:

@@ -11,10 +11,10 @@ from typing import Final
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message
 
 from messaging import hints
-from messaging.kafka_address import Address
-from messaging.kafka_announcing import RETENTION
-from messaging.kafka_client import Reports, outside_hub, prepare_topic
-from messaging.kafka_thread import KafkaThread
+from messaging.kafka.address import Address
+from messaging.kafka.announcing import RETENTION
+from messaging.kafka.client import Reports, outside_hub, prepare_topic
+from messaging.kafka.thread import KafkaThread
 from messaging.port import HintHandler
 
 logger: Final = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from messaging import hints
-from messaging.kafka_address import Address
-from messaging.kafka_client import Reports, outside_hub, prepare_topic
-from messaging.kafka_thread import KafkaThread
+from messaging.kafka.address import Address
+from messaging.kafka.client import Reports, outside_hub, prepare_topic
+from messaging.kafka.thread import KafkaThread
 from messaging.port import WorkHint
 
 BUFFER_MAX: Final = 10_000
