@@ -19,6 +19,7 @@ from api.callers import warn_without_keys
 from api.headers import REPEATED, UNDERSCORED
 from api.metrics.listener import MetricsListener
 from api.metrics.meters import Meters
+from api.metrics.relays import RelayMeters
 from api.metrics.sampling import Sampler
 from api.resources.event_documents import EventDocuments
 from api.unreadable import UnreadableRequests
@@ -35,6 +36,7 @@ from messaging.brokers import BROKERS
 from messaging.cloud_events import CloudEvents
 from messaging.local import LocalQueue
 from messaging.process import Duties, MessagingProcess
+from messaging.relay import RELAY_OF_EVENTS
 from server import garbage, gunicorn_options
 from server.application import Application, HeaderKeys
 from server.lifecycle import Lifecycle, Step
@@ -55,6 +57,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
     gateways = Gateways.configured(tables, environ, loopback=settings.bind.is_loopback)
     hide(*gateways.secret_texts)
     meters = Meters(gateways.by_name)
+    relay_meters = RelayMeters(meters)
     listener = Listeners(LogListener(InfoLines("payments").write), MetricsListener(meters))
     runtime, backend = LiveRuntime(), backend_of(settings.database_url, root=CHECKOUT)
     store = ServiceStore(backend, clock=runtime.now, offload=offload())
@@ -71,6 +74,7 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
         ),
         serves_clients=settings.serves_clients,
         meters=meters,
+        relays=() if settings.broker_url is None else (RELAY_OF_EVENTS,),
     )
     lifecycle = Lifecycle(actors.service, retried=StoreError, problem="The store cannot be opened")
 
@@ -86,10 +90,11 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
             handler=queue.announce,
             lease_s=settings.lease_s,
             monotonic=runtime.monotonic,
+            meters=relay_meters,
         )
 
     def steps(connections: Callable[[], int]) -> Sequence[Step]:
-        sampler = Sampler(meters, actors.stats, connections, lost_lines, runtime.after)
+        sampler = Sampler(meters, actors.stats, connections, lost_lines, runtime.after, also=relay_meters.sample)
         return (
             Step("metrics", stop=meters.tallies.flush),
             Step("store lock", lambda: store.lock(lifecycle.pause, lifecycle.report_problem), stop=store.unlock),

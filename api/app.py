@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import falcon
@@ -38,13 +38,14 @@ def create_app(
     serves_clients: bool = True,
     new_request_id: Callable[[], str] = random_request_id,
     meters: Meters | None = None,
+    relays: Collection[str] = (),
 ) -> App:
     """Make the application. Raises MoneyError for an unknown ``default_currency``.
 
     ``checked_withdrawals``: whether a withdrawal needs a balance in this service. ``needs_keys``: whether clients need
     API keys. ``event_documents``: the documents for consumers of published events. ``meters``: the content of
     ``/metrics``; None: new meters, which only requests change. ``serves_clients``: whether there are more
-    routes than ``PROCESS_ROUTES``.
+    routes than ``PROCESS_ROUTES``. ``relays``: the relays that should publish, because there is a broker.
     """
     meters = Meters() if meters is None else meters
     exponent_of(default_currency)
@@ -62,6 +63,7 @@ def create_app(
         document=document,
         for_consumers=event_documents,
         sees_all=not needs_keys,
+        relays=relays,
     )
     document.document = openapi.build(table, needs_keys=needs_keys)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from actors.payments import Payments
 from api.callers import Callers
 from api.execution import CommandContext
@@ -41,8 +43,12 @@ def routes(
     document: documentation.OpenApiResource,
     for_consumers: event_documents.EventDocuments,
     sees_all: bool,
+    relays: Collection[str],
 ) -> tuple[Route, ...]:
-    """All documented routes. ``sees_all``: events show global positions, as no API keys are required."""
+    """All documented routes. ``sees_all``: events show global positions, as no API keys are required.
+
+    ``relays``: those that should publish events, for ``/metrics``.
+    """
     return (
         ("/v1/deposit", commands.DepositResource(context)),
         ("/v1/withdrawal", commands.WithdrawalResource(context)),
@@ -76,7 +82,10 @@ def routes(
         ("/v1/dead-letters/{dead_letter_id}/discard", dead_letter_commands.DiscardResource(payments, queries)),
         ("/healthz", health.HealthResource()),
         ("/readyz", health.ReadinessResource(payments)),
-        ("/metrics", metrics.MetricsResource(meters, StoreCollector(queries, payments.gateway_currencies))),
+        (
+            "/metrics",
+            metrics.MetricsResource(meters, StoreCollector(queries, payments.gateway_currencies, relays=relays)),
+        ),
         ("/openapi.json", document),
         ("/asyncapi.json", event_documents.AsyncApiResource(for_consumers.asyncapi)),
         ("/schemas/{schema_file}", event_documents.EventSchemaResource(for_consumers.schemas)),

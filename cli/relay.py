@@ -8,29 +8,28 @@ import json
 from datetime import UTC, datetime
 from typing import Final
 
+from cli import relay_status
 from cli.client import Json
 from cli.command import CommandError, Exit, OutputError, service_settings, write
 from cli.text import printable
 from config import logging
 from config.settings import CHECKOUT
-from messaging.announcer import ANNOUNCER_OF_WORK
 from messaging.relay import RELAY_OF_EVENTS
 from store.backends import backend_of
-from store.codec import timestamp
 from store.errors import CommitUncertainError, StoreError
 from store.event_json import POSITIONS_APART, position_on_wire
-from store.port import Feed, RelayCheckpoint
-from store.relays import MoveRefusedError, RelayDesk, RelayMove, rewind, skip
+from store.port import Feed
+from store.relays import MoveRefusedError, RelayDesk, rewind, skip
 
 _REASON_MAX: Final = 500
-_MOVES_SHOWN: Final = 10
 _EPILOG: Final = """\
 Positions are those of GET /v1/events. Each rewind and skip is recorded with your login name, and status shows the
 newest ones. The relay continues from the new position within seconds, without a restart.
 
 exit status:
   0    done
-  1    the position is refused, or the store failed; standard error has the reason
+  1    the position is refused, or the store failed; standard error has the reason. Of status also: no relay leads, one
+       stays before a refused event, or the lag is above --lag-max; standard output has the reason
   2    an argument or a setting is wrong
   3    the position was set, or may have been, and the result cannot be shown: check with status
 """
@@ -40,12 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the commands status, rewind and skip."""
     parser.epilog, parser.formatter_class = _EPILOG, argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="relay_command", required=True, metavar="COMMAND")
-    commands.add_parser(
+    status = commands.add_parser(
         "status",
-        help="show leader, position, backlog and refused event of each relay, and who announces work",
-        description="Show leader, position, backlog and refused event of each relay, and what operators did. The relay"
-        " work is the announcer of due work, which has no position.",
+        help="show leader, position, lag and refused event of each relay",
+        description="Show leader, position, lag and refused event of each relay, and what operators did. Status 1 means"
+        " that the events are not being published; --json has the reasons in problems.",
     )
+    relay_status.add_arguments(status)
     again = commands.add_parser(
         "rewind",
         help="publish all events after a position again",
@@ -76,22 +76,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
 
 
-def _status(desk: RelayDesk, arguments: argparse.Namespace) -> int:
-    feed = desk.feed()
-    relays = [(relay, desk.moves(relay.name, _MOVES_SHOWN)) for relay in desk.relays()]
-    if arguments.json:
-        documents = [
-            {**_document(relay, feed), "moves": [_move(one, feed) for one in moves]} for relay, moves in relays
-        ]
-        write("".join(f"{json.dumps(document)}\n" for document in documents))
-        return Exit.DONE
-    lines = [
-        line for relay, moves in relays for line in _lines(_document(relay, feed), [_move(m, feed) for m in moves])
-    ]
-    write("".join(f"{printable(line)}\n" for line in lines or ["no relay has started yet"]))
-    return Exit.DONE
-
-
 def _rewind(desk: RelayDesk, arguments: argparse.Namespace) -> int:
     feed = desk.feed()
     position = _in_store(arguments.position, feed)
@@ -109,7 +93,7 @@ def _skip(desk: RelayDesk, arguments: argparse.Namespace) -> int:
     return _tell(done, f"the {event.type} at position {position} is left out (event {event.event_id})", arguments)
 
 
-_COMMANDS: Final = {"status": _status, "rewind": _rewind, "skip": _skip}
+_COMMANDS: Final = {"status": relay_status.run, "rewind": _rewind, "skip": _skip}
 
 
 def _tell(done: Json, line: str, arguments: argparse.Namespace) -> int:
@@ -118,61 +102,6 @@ def _tell(done: Json, line: str, arguments: argparse.Namespace) -> int:
     except OutputError as error:
         raise CommandError(f"{line}, but {error}", Exit.UNKNOWN) from error
     return Exit.DONE
-
-
-def _document(relay: RelayCheckpoint, feed: Feed) -> Json:
-    led: Json = {
-        "relay": relay.name,
-        "leader": relay.owner if relay.lease_left_s else None,
-        "lease_left_s": round(relay.lease_left_s, 1),
-    }
-    if relay.name == ANNOUNCER_OF_WORK:
-        return led  # it publishes no events, so it has no position
-    refusal = relay.refusal
-    return led | {
-        "position": position_on_wire(feed.generation, relay.position),
-        "last_position": position_on_wire(feed.generation, feed.last),
-        "backlog": max(feed.last - relay.position, 0),
-        "refused": None
-        if refusal is None
-        else {
-            "position": position_on_wire(feed.generation, refusal.position),
-            "reason": refusal.reason,
-            "age_s": round(refusal.age_s, 1),
-        },
-    }
-
-
-def _move(it: RelayMove, feed: Feed) -> Json:
-    return {
-        "action": it.action.value,
-        "from_position": position_on_wire(feed.generation, it.from_position),
-        "to_position": position_on_wire(feed.generation, it.to_position),
-        "who": it.who,
-        "reason": it.reason,
-        "at": timestamp(it.moved_at),
-    }
-
-
-def _lines(it: Json, moves: list[Json]) -> list[str]:
-    leader = it["leader"]
-    led = f"led by {leader} for another {it['lease_left_s']:g} s" if leader else "without a leader"
-    lines = [f"relay {it['relay']}: {led}"]
-    if "position" not in it:
-        return lines
-    lines.append(
-        f"  published up to position {it['position']}, the last one is {it['last_position']} ({it['backlog']} behind)"
-    )
-    if it["refused"]:
-        refused = it["refused"]
-        lines.append(
-            f"  stays before position {refused['position']}, tried {refused['age_s']:g} s ago: {refused['reason']}"
-        )
-    return lines + [
-        f"  {one['at']} {one['action']} from {one['from_position']} to {one['to_position']} by {one['who']}:"
-        f" {one['reason'] or 'no reason given'}"
-        for one in moves
-    ]
 
 
 def _in_store(on_wire: int, feed: Feed) -> int:

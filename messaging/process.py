@@ -11,17 +11,28 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Final, NamedTuple, Protocol
 
-from messaging.announcer import AnnouncerState, WorkAnnouncer, WorkSource
+from messaging.announcer import ANNOUNCER_OF_WORK, WorkAnnouncer, WorkSource
 from messaging.brokers import broker_of
 from messaging.port import HintHandler
-from messaging.relay import RELAY_OF_EVENTS, MakeMessages, Relay, RelaySource, RelayState
+from messaging.relay import RELAY_OF_EVENTS, MakeMessages, Relay, RelaySource
 from messaging.relay_thread import RelayThread
+from messaging.stats import AnnouncerStats, RelayStats, announcer_stats, relay_stats
 
 logger: Final = logging.getLogger(__name__)
 
 
 class Source(RelaySource, WorkSource, Protocol):
     """What relay and announcer need of the store."""
+
+
+class LeaderMeters(Protocol):
+    """What reads the statistics of relay and announcer."""
+
+    def watch_relay(self, name: str, stats: Callable[[], RelayStats], /) -> Callable[[float], None]:
+        """Read ``stats`` from now on. Returns what takes the seconds of each batch that was published."""
+
+    def watch_announcer(self, name: str, stats: Callable[[], AnnouncerStats], /) -> None:
+        """Read ``stats`` from now on."""
 
 
 class Duties(NamedTuple):
@@ -51,19 +62,7 @@ class MessagingProcess:
         self._publisher = publisher if duties.relays else None
         self._announcements = announcements if duties.announces else None
         self._hints = hints if duties.processes else None
-        self._relay: Relay | None = None
-        self._announcer: WorkAnnouncer | None = None
         self._threads: list[RelayThread] = []
-
-    @property
-    def relay(self) -> RelayState | None:
-        """The state of the relay; None where there is none."""
-        return None if self._relay is None else self._relay.state
-
-    @property
-    def announcer(self) -> AnnouncerState | None:
-        """The state of the announcer; None where there is none."""
-        return None if self._announcer is None else self._announcer.state
 
     def start(
         self,
@@ -75,29 +74,32 @@ class MessagingProcess:
         handler: HintHandler,
         lease_s: float,
         monotonic: Callable[[], float],
+        meters: LeaderMeters,
     ) -> None:
         """Start all parts. Hints of ``gateways`` go to ``handler``. ``owner`` differs between processes."""
-        if self._publisher is not None:
-            self._relay = Relay(
+        if (publisher := self._publisher) is not None:
+            relay = Relay(
                 name=RELAY_OF_EVENTS,
                 owner=owner,
                 store=store,
                 make_messages=make_messages,
-                publisher=self._publisher,
+                publisher=publisher,
                 lease_s=lease_s,
                 monotonic=monotonic,
+                on_published=meters.watch_relay(RELAY_OF_EVENTS, lambda: relay_stats(relay.state, publisher)),
             )
-            self._run(RelayThread(self._relay))
-        if self._announcements is not None:
-            self._announcer = WorkAnnouncer(
+            self._run(RelayThread(relay))
+        if (queue := self._announcements) is not None:
+            announcer = WorkAnnouncer(
                 owner=owner,
                 store=store,
-                queue=self._announcements,
+                queue=queue,
                 gateways=gateways,
                 lease_s=lease_s,
                 monotonic=monotonic,
             )
-            self._run(RelayThread(self._announcer, "announcer of work"))
+            meters.watch_announcer(ANNOUNCER_OF_WORK, lambda: announcer_stats(announcer.state, queue))
+            self._run(RelayThread(announcer, "announcer of work"))
         if self._hints is not None:
             self._hints.subscribe(gateways, handler)
 

@@ -131,8 +131,9 @@ class _EventLink:
     ) -> None:
         self.link: Final = link
         link.open()
-        link.channel().exchange_declare(exchange, "topic", durable=True, auto_delete=False)
-        self.confirms: Final = Confirms(link, exchange, on_return, monotonic=monotonic, confirm_s=confirm_s)
+        channel = link.channel()
+        channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)
+        self.confirms: Final = Confirms(link, channel, exchange, on_return, monotonic=monotonic, confirm_s=confirm_s)
 
 
 def routing_key(message: Message) -> str:

@@ -12,9 +12,9 @@ import amqp
 
 from messaging import hints
 from messaging.port import WorkHint
-from messaging.rabbitmq_link import PERSISTENT, Address, Confirms, Link, Outgoing
+from messaging.rabbitmq_link import PERSISTENT, Address, Confirms, Link, Outgoing, UnconfirmedError
 from messaging.rabbitmq_thread import YIELD_S, LinkThread
-from messaging.rabbitmq_topology import DELETED_S, HINT_TTL_MS, Names, Topology
+from messaging.rabbitmq_topology import DELETED_S, HINT_TTL_MS, REFUSED_S, Names, Topology
 
 BUFFER_MAX: Final = 10_000
 BATCH_MAX: Final = 50
@@ -22,7 +22,7 @@ BATCH_MAX: Final = 50
 _IDLE_S: Final = 1.0
 """How often an idle connection is looked at: a lost one is replaced before the next hint needs it."""
 
-_REFUSED_S: Final = 0.1
+_AGAIN_S: Final = 0.1
 """The wait before refused hints are published again."""
 
 
@@ -36,8 +36,12 @@ class Announcing:
         self._buffer: deque[WorkHint] = deque()
         self._filled = threading.Event()
         self._started = self._closed = False
-        self._declare_at: dict[str, float] = {}
-        """By gateway that was declared on this connection: when to declare it again (monotonic)."""
+        self._senders: dict[str, Confirms] = {}
+        """By gateway that was declared on this connection."""
+        self._renew_at: dict[str, float] = {}
+        """By gateway whose queue was deleted: when to declare it anew (monotonic)."""
+        self._usable_at: dict[str, float] = {}
+        """By gateway whose queue does not answer: until when its hints are lost (monotonic)."""
         self.announced = self.unroutable = self.lost = 0
         """See ``RabbitmqQueue``."""
 
@@ -70,40 +74,58 @@ class Announcing:
             self._thread.join(deadline)
 
     def _serve(self, link: Link) -> None:
-        self._declare_at = {}
-        channel = link.channel()
-        confirms = Confirms(link, self._topology.names.exchange, self._returned, confirm_s=self._confirm_s)
+        self._senders, self._renew_at, self._usable_at = {}, {}, {}
         while not self._thread.stopping.is_set():
             batch = self._take()
             if not batch:
                 link.keep_alive()
                 continue
-            unconfirmed = len(batch)
+            lost = len(batch)
             try:
-                self._declare(channel, {hint.gateway for hint in batch})
-                unconfirmed = self._publish(confirms, batch)
+                for gateway in {hint.gateway for hint in batch}:
+                    ours = [hint for hint in batch if hint.gateway == gateway]
+                    lost -= self._publish(link, gateway, ours)
             finally:
                 with self._lock:
-                    self.announced += len(batch) - unconfirmed
-                    self.lost += unconfirmed
+                    self.announced += len(batch) - lost
+                    self.lost += lost
             time.sleep(YIELD_S)
 
-    def _declare(self, channel: amqp.Channel, gateways: set[str]) -> None:
-        now = time.monotonic()
-        for gateway in gateways:
-            if self._declare_at.get(gateway, now) <= now:
-                self._declare_at[gateway] = math.inf
-                self._topology.note(gateway, self._topology.declare(channel, gateway))
+    def _publish(self, link: Link, gateway: str, batch: list[WorkHint]) -> int:
+        """Publish hints of one gateway; returns how many are confirmed.
 
-    def _publish(self, confirms: Confirms, batch: list[WorkHint]) -> int:
-        """Publish a batch, and once more what is refused: a queue that is being made refuses at first.
-
-        Returns how many hints are refused again.
+        Refused ones are published once more: a queue that is being made refuses at first. A queue that does not answer
+        blocks its channel in the broker. It gets a new one after some time, and its hints are lost until then.
         """
-        refused = confirms.publish([_outgoing(place, hint) for place, hint in enumerate(batch)])
-        if refused and not self._thread.stopping.wait(_REFUSED_S):
-            refused = confirms.publish([_outgoing(place, batch[place]) for place in refused])
-        return len(refused)
+        if self._usable_at.get(gateway, 0.0) > time.monotonic():
+            return 0
+        messages = [_outgoing(place, hint) for place, hint in enumerate(batch)]
+        try:
+            confirms = self._sender(link, gateway)
+            refused = confirms.publish(messages)
+            if refused and not self._thread.stopping.wait(_AGAIN_S):
+                refused = confirms.publish([messages[place] for place in refused])
+        except UnconfirmedError as error:
+            self._topology.note(gateway, str(error))
+            self._usable_at[gateway] = time.monotonic() + REFUSED_S
+            link.abandon(self._senders.pop(gateway).channel)
+            return len(batch) - len(error.places)
+        if self._usable_at.pop(gateway, None) is not None:
+            self._topology.note(gateway, "")
+        return len(batch) - len(refused)
+
+    def _sender(self, link: Link, gateway: str) -> Confirms:
+        """The channel of a gateway, after the declaration of its queue."""
+        if self._renew_at.get(gateway, math.inf) <= time.monotonic():
+            link.abandon(self._senders.pop(gateway).channel)
+        if gateway not in self._senders:
+            channel = link.channel()
+            self._renew_at.pop(gateway, None)
+            if problem := self._topology.declare(channel, gateway):
+                self._topology.note(gateway, problem)
+            exchange = self._topology.names.exchange
+            self._senders[gateway] = Confirms(link, channel, exchange, self._returned, confirm_s=self._confirm_s)
+        return self._senders[gateway]
 
     def _take(self) -> list[WorkHint]:
         self._filled.wait(_IDLE_S)
@@ -114,8 +136,9 @@ class Announcing:
         return batch
 
     def _returned(self, gateway: str) -> None:
+        """The queue was deleted."""
         self.unroutable += 1
-        self._declare_at[gateway] = min(self._declare_at[gateway], time.monotonic() + DELETED_S)
+        self._renew_at.setdefault(gateway, time.monotonic() + DELETED_S)
 
     def _forget_all(self) -> None:
         """Lose the hints of the buffer: the broker is away for longer than polling takes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -14,7 +15,7 @@ import amqp
 from messaging import hints
 from messaging.port import HintHandler
 from messaging.rabbitmq_link import Address, Link
-from messaging.rabbitmq_thread import YIELD_S, LinkThread
+from messaging.rabbitmq_thread import ANSWER_S, YIELD_S, LinkThread
 from messaging.rabbitmq_topology import DELETED_S, REFUSED_S, Names, Topology, refusal_of
 
 logger: Final = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class Consuming:
         self._not_before: dict[str, float] = {}
         """By gateway: when it may be consumed again on this connection (monotonic)."""
         self._deliveries: deque[tuple[str, amqp.Message]] = deque()
+        self._answer_by = math.inf
+        """When the wait for an answer ends (monotonic)."""
         self.received = self.malformed = 0
         """See ``RabbitmqQueue``."""
 
@@ -70,10 +73,9 @@ class Consuming:
     def _serve(self, link: Link) -> None:
         self._consumed, self._not_before = set(), {}
         self._deliveries.clear()
-        channel = link.channel()
         since_yield = 0
         while not self._thread.stopping.is_set():
-            more = self._consume_missing(link, channel)
+            more = self._consume_missing(link)
             try:
                 link.receive(_GLANCE_S if more else _IDLE_S)
             except TimeoutError:
@@ -85,36 +87,51 @@ class Consuming:
                 since_yield = 0
                 time.sleep(YIELD_S)
 
-    def _consume_missing(self, link: Link, channel: amqp.Channel) -> bool:
+    def _consume_missing(self, link: Link) -> bool:
         """Consume one more queue; returns False when none is missing. Deliveries of the others go on in between."""
         now = time.monotonic()
         for gateway in self._handlers:
             if gateway not in self._consumed and self._not_before.get(gateway, now) <= now:
-                problem = self._topology.declare(channel, gateway)
-                self._topology.note(gateway, self._consume(link, gateway) or problem)
+                self._topology.note(gateway, self._consume(link, gateway))
                 return True
         return False
 
     def _consume(self, link: Link, gateway: str) -> str:
-        """Consume the queue of ``gateway``. Returns why the broker refuses it; empty when it does not."""
+        """Declare and consume the queue of ``gateway``. Returns what the broker refuses; may be empty.
+
+        A queue that does not answer blocks its channel in the broker, so each has its own.
+        """
         channel = link.channel()
         channel.auto_decode = False  # a foreign message may name any encoding
-        channel.basic_qos(0, PREFETCH, a_global=False)
 
         def begin() -> None:
+            channel.basic_qos(0, PREFETCH, a_global=False)
             channel.basic_consume(
                 self._topology.names.queue(gateway),
-                callback=lambda message: self._deliveries.append((gateway, message)),
+                callback=lambda message: self._arrived(gateway, message),
                 on_cancel=lambda _: self._cancelled(gateway),
             )
 
-        refusal = refusal_of(begin)
+        self._answer_by = time.monotonic() + ANSWER_S
+        try:
+            problem = self._topology.declare(channel, gateway)
+            refusal = refusal_of(begin)
+        except TimeoutError:
+            problem = refusal = f"no answer within {ANSWER_S:g} s"
+        finally:
+            self._answer_by = math.inf
         if refusal:
             self._not_before[gateway] = time.monotonic() + REFUSED_S
-            channel.close()
+            link.abandon(channel)
         else:
             self._consumed.add(gateway)
-        return refusal
+        return refusal or problem
+
+    def _arrived(self, gateway: str, message: amqp.Message) -> None:
+        """Keep a message until the thread is free for it. It must not prolong the wait for an answer."""
+        self._deliveries.append((gateway, message))
+        if time.monotonic() > self._answer_by:
+            raise TimeoutError
 
     def _cancelled(self, gateway: str) -> None:
         """The queue was deleted."""

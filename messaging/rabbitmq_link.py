@@ -104,6 +104,15 @@ class Link:
         """Open one more channel."""
         return self._connection.channel()
 
+    def abandon(self, channel: amqp.Channel) -> None:
+        """Close a channel that does not answer, and ignore what it may answer later.
+
+        Raises TimeoutError when the connection as a whole does not answer.
+        """
+        channel.is_closing = True
+        channel.send_method(amqp.spec.Channel.Close, "BsBB", (0, "", 0, 0))
+        self.channel().close()
+
     def receive(self, timeout_s: float) -> None:
         """Read one message or answer and hand it to its callback. Raises TimeoutError when none comes."""
         self._connection.drain_events(timeout=timeout_s)
@@ -144,12 +153,21 @@ class Outgoing(NamedTuple):
     routing_key: str
 
 
+class UnconfirmedError(TimeoutError):
+    """The broker has not confirmed in time. ``places`` are those of the messages that it did not confirm."""
+
+    def __init__(self, confirm_s: float, places: set[int]) -> None:
+        super().__init__(f"no confirm within {confirm_s:g} s")
+        self.places: Final = places
+
+
 class Confirms:
-    """Publishes on a channel of its own in confirm mode. ``on_return`` gets the routing keys of unroutable messages."""
+    """Publishes on a channel in confirm mode. ``on_return`` gets the routing keys of unroutable messages."""
 
     def __init__(
         self,
         link: Link,
+        channel: amqp.Channel,
         exchange: str,
         on_return: Callable[[str], None],
         *,
@@ -161,26 +179,30 @@ class Confirms:
         """The places of unconfirmed messages by delivery tag, ascending."""
         self._refusals: dict[int, str] = {}
         self._tag = 0
-        self._channel = link.channel()
-        self._channel.confirm_select()
-        events = self._channel.events
+        self.channel: Final = channel
+        self.channel.confirm_select()
+        events = self.channel.events
         events["basic_ack"].add(lambda tag, multiple: self._settle(tag, multiple, None))
         events["basic_nack"].add(lambda tag, multiple: self._settle(tag, multiple, "the broker refused it (nack)"))
         events["basic_return"].add(lambda _, __, routing_key, ___: on_return(routing_key))
 
     def publish(self, batch: Sequence[Outgoing]) -> dict[int, str]:
-        """Publish ``batch`` as mandatory, and wait for all confirms. Returns the reasons of refusals by place."""
-        self._refusals = {}
+        """Publish ``batch`` as mandatory, and wait for all confirms. Returns the reasons of refusals by place.
+
+        Raises UnconfirmedError; then the connection can still be used, and late confirms are ignored.
+        """
+        self._refusals, self._places = {}, {}
         for place, message, routing_key in batch:
             self._tag += 1
             self._places[self._tag] = place
-            self._channel.basic_publish(message, exchange=self._exchange, routing_key=routing_key, mandatory=True)
+            self.channel.basic_publish(message, exchange=self._exchange, routing_key=routing_key, mandatory=True)
         deadline = self._monotonic() + self._confirm_s
         while self._places:
             left_s = deadline - self._monotonic()
             if left_s <= 0:
-                raise TimeoutError(f"no confirm within {self._confirm_s:g} s")
-            self._link.receive(left_s)
+                raise UnconfirmedError(self._confirm_s, {*self._places.values(), *self._refusals})
+            with suppress(TimeoutError):
+                self._link.receive(left_s)
         return self._refusals
 
     def _settle(self, tag: int, multiple: bool, reason: str | None) -> None:  # noqa: FBT001  # the library's call
@@ -188,8 +210,8 @@ class Confirms:
         if multiple:
             tags = [one for one in self._places if one <= tag]
         for one in tags:
-            place = self._places.pop(one)
-            if reason is not None:
+            place = self._places.pop(one, None)
+            if place is not None and reason is not None:
                 self._refusals[place] = reason
 
 

@@ -14,8 +14,8 @@ from typing import Final
 from messaging.port import HintHandler, WorkHint
 from messaging.rabbitmq_announcing import BUFFER_MAX, Announcing
 from messaging.rabbitmq_consuming import Consuming
-from messaging.rabbitmq_link import CONFIRM_S, Address
-from messaging.rabbitmq_thread import STOP_S
+from messaging.rabbitmq_link import Address
+from messaging.rabbitmq_thread import ANSWER_S, STOP_S
 from messaging.rabbitmq_topology import Names
 
 
@@ -28,7 +28,7 @@ class RabbitmqQueue:
         *,
         names: Names = Names(),  # noqa: B008  # it is immutable
         buffer_max: int = BUFFER_MAX,
-        confirm_s: float = CONFIRM_S,
+        confirm_s: float = ANSWER_S,
     ) -> None:
         """Open nothing. Raises ValueError for a URL that the adapter does not accept."""
         address = Address.of(url)

@@ -21,6 +21,9 @@ STOP_S: Final = 1.9
 YIELD_S: Final = 0.001
 """A wait in which other threads run. For 0 s gevent would not look at its timers."""
 
+ANSWER_S: Final = 2.0
+"""The longest wait for an answer of the broker, and for a confirm. Hints are worth no longer wait."""
+
 _CONNECT_S: Final = 1.5
 """Shorter than a stop may take: a connect to a host that does not answer cannot be interrupted everywhere."""
 _POLITE_S: Final = 1.0
@@ -68,7 +71,7 @@ class LinkThread:
 
     def _run(self) -> None:
         while not self.stopping.is_set():
-            link = self._link = Link(self._address, name=self._name, connect_s=_CONNECT_S)
+            link = self._link = Link(self._address, name=self._name, connect_s=_CONNECT_S, answer_s=ANSWER_S)
             began = None
             try:
                 link.open()

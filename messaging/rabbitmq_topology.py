@@ -22,8 +22,11 @@ DELETED_S: Final = 2.0
 RabbitMQ tells consumers of a deleted quorum queue nothing, and leaves them without deliveries, when the queue exists
 again within some milliseconds (seen with 3.10). So all processes wait for longer than that.
 """
-REFUSED_S: Final = 10.0
-"""The wait before a queue is declared and consumed again after the broker refused it."""
+REFUSED_S: Final = 30.0
+"""The wait before a queue is used again that the broker refuses, or that does not answer.
+
+A quorum queue without a majority of its replicas does not answer, and the queues of other gateways may well do.
+"""
 
 _ARGUMENTS: Final = {
     "x-queue-type": "quorum",
@@ -70,7 +73,7 @@ class Topology:
         """Log a problem with the queue of ``gateway``, unless it is the last one. An empty text: there is none."""
         if problem and self._problems.get(gateway) != problem:
             logger.warning(
-                "RabbitMQ refuses a queue of work hints, so polling finds the work: %s",
+                "problem with a queue of work hints in RabbitMQ; polling finds the work meanwhile: %s",
                 problem,
                 extra={"fields": {"gateway": gateway, "queue": self.names.queue(gateway)}},
             )

@@ -63,6 +63,8 @@ class RelayState(NamedTuple):
     """Events that this process published and the broker confirmed, repetitions included."""
     refused: Refused | None = None
     """The event before which the relay stays."""
+    refusals: int = 0
+    """Attempts of this process to publish an event that were refused."""
     problem: str | None = None
     """Why the newest step failed."""
 
@@ -70,7 +72,8 @@ class RelayState(NamedTuple):
 class Relay:
     """One relay of this process. ``step`` does one batch; the caller waits as long as it says.
 
-    ``owner`` must differ between processes. ``monotonic`` measures how much of the lease is left.
+    ``owner`` must differ between processes. ``monotonic`` measures how much of the lease is left. ``on_published`` gets
+    the seconds from sending a batch to the broker's answer.
     """
 
     def __init__(
@@ -84,10 +87,12 @@ class Relay:
         lease_s: float,
         monotonic: Callable[[], float],
         batch_max: int = BATCH_MAX,
+        on_published: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._name, self._owner, self._store = name, owner, store
         self._make_messages, self._publisher = make_messages, publisher
         self._lease_s, self._monotonic, self._batch_max = lease_s, monotonic, batch_max
+        self._on_published = on_published
         self._lease: RelayLease | None = None
         self._known = RelayLease(0, 0, 0)
         """The newest lease that this process had, at its last known checkpoint."""
@@ -182,7 +187,9 @@ class Relay:
     def _publish(self, lease: RelayLease, events: Sequence[StoredEvent]) -> float:
         messages, refused = self._messages(events, lease.generation)
         if messages:
+            began = self._monotonic()
             published = self._publisher.publish(messages)
+            self._on_published(self._monotonic() - began)
             if published.confirmed:
                 last = messages[published.confirmed - 1].position
                 if not self._store.advance(self._name, lease.token, last, lease.generation):
@@ -219,7 +226,7 @@ class Relay:
             "an event cannot be published; the relay stays before it",
             extra=self._fields(position=position_on_wire(lease.generation, refused.position), reason=reason),
         )
-        self.state = self.state._replace(refused=Refused(refused.position, reason))
+        self.state = self.state._replace(refused=Refused(refused.position, reason), refusals=self.state.refusals + 1)
         if not self._store.note_refusal(self._name, lease.token, refused.position, reason):
             self._let_go()
             return 0.0

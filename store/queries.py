@@ -13,6 +13,7 @@ from domain.values import value
 from store.ids import beyond_id, lowest_id
 from store.keys import ApiKeyStore
 from store.port import GATEWAYS, DeadLetterFilter, Feed, Head, Review, StoredEvent, StreamKey, WorkItem, WorkState
+from store.relay_health import RelayHealth
 
 
 class TransactionView(NamedTuple):
@@ -139,6 +140,14 @@ class Unfinished(NamedTuple):
 
     pieces: int
     oldest_s: float
+    due: int = 0
+    """The pieces that a processor may take now."""
+    overdue_s: float = 0.0
+    """Seconds since the oldest of these became due."""
+
+
+_HELD: Final = frozenset({WorkState.LEASED, WorkState.PARKED})
+"""The states of work that no process may take, however old its time is."""
 
 
 class StoreStats(NamedTuple):
@@ -152,14 +161,18 @@ class StoreStats(NamedTuple):
 
     @classmethod
     def of(cls, rows: Iterable[Sequence[Any]]) -> StoreStats:
-        """Make the counts from rows: ``work``, ``unknown`` or ``reviews``; gateway; state; count; age of the oldest."""
+        """Make the counts from rows: ``work``, ``unknown`` or ``reviews``; gateway; state; count; age of the oldest.
+
+        Rows of work also have the number of pieces whose time has come, and the seconds since the first of these times.
+        """
         unfinished: dict[tuple[str, str], Unfinished] = {}
         unknown: dict[str, int] = {}
         open_reviews = 0
-        for what, gateway, state, count, oldest_s in rows:
+        for what, gateway, state, count, oldest_s, due, overdue_s in rows:
             match what:
                 case "work":
-                    unfinished[gateway, state] = Unfinished(count, max(oldest_s, 0.0))  # clocks may be set back
+                    dues = (0, 0.0) if state in _HELD else (int(due), max(overdue_s or 0.0, 0.0))
+                    unfinished[gateway, state] = Unfinished(count, max(oldest_s, 0.0), *dues)  # clocks may be set back
                 case "unknown":
                     unknown[gateway] = count
                 case _:
@@ -219,6 +232,9 @@ class Queries(ApiKeyStore, Protocol):
 
     def stats(self) -> StoreStats:
         """Return the counts for operators. Reads all unfinished work, and only the counted rows of other tables."""
+
+    def relay_health(self, name: str) -> RelayHealth:
+        """Return how far the relay is behind. Reads one event, however many are not published."""
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int

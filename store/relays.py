@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from store.errors import StoreError
 from store.port import Feed, RelayCheckpoint, StoredEvent
+from store.relay_health import RelayHealth
 
 
 class Move(StrEnum):
@@ -43,6 +44,9 @@ class RelayDesk(Protocol):
 
     def relays(self) -> Sequence[RelayCheckpoint]:
         """Return all relays by name."""
+
+    def health(self, name: str) -> RelayHealth:
+        """See ``store.queries.Queries.relay_health``."""
 
     def feed(self) -> Feed:
         """Return the generation, and the last position that was assigned in it."""

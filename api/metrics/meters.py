@@ -22,6 +22,7 @@ FINAL_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0, 3600
 """Up to the last lookup within a day."""
 CALL_BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 APPEND_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5)
+PUBLISH_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 OF_DEPOSITS_ONLY: Final = (Status.AUTHORIZED, Status.VOIDED)
@@ -42,6 +43,7 @@ class Meters:
         self._requests()
         self._transactions()
         self._calls()
+        self._relays()
         self._process()
         for status in UNREADABLE:
             self.unreadable_requests.labels(status)
@@ -115,6 +117,31 @@ class Meters:
         self.slots = self._gauge(
             "payments_bulkhead_slots", "The largest number of concurrent calls.", "livesum", "gateway"
         )
+
+    def _relays(self) -> None:
+        self.relay_events = self._counter(
+            "payments_relay_events_total", "Events published and confirmed, repetitions included.", "relay"
+        )
+        self.relay_unroutable = self._counter(
+            "payments_relay_unroutable_total", "Published events for which the broker had no queue.", "relay"
+        )
+        self.relay_refusals = self._counter(
+            "payments_relay_refusals_total", "Attempts to publish an event that were refused.", "relay"
+        )
+        self.relay_publish_seconds = self._histogram(
+            "payments_relay_publish_seconds",
+            "From sending a batch of events to its last confirm.",
+            PUBLISH_BUCKETS_S,
+            "relay",
+        )
+        self.relay_leading = self._gauge("payments_relay_leading", "Processes that lead.", "livesum", "relay")
+        self.relay_failing = self._gauge(
+            "payments_relay_failing",
+            "1 when the newest step failed, because the broker or the store does not answer.",
+            "livemax",
+            "relay",
+        )
+        self.hints = self._counter("payments_work_hints_total", "Hints of due work for processors.", "result")
 
     def _process(self) -> None:
         self.appends = self._counter("payments_appends_total", "Writes to the store by result.", "result")

@@ -17,7 +17,7 @@ class Sampler:
     """Copies ``stats`` and counters into the meters at a fixed interval.
 
     ``connections`` returns the number of open connections, ``lost_lines`` the number of log lines that this process
-    lost so far. ``after`` is a timer: seconds, and the function to call then.
+    lost so far. ``after`` is a timer: seconds, and the function to call then. ``also`` is called at each sample.
     """
 
     def __init__(
@@ -27,8 +27,11 @@ class Sampler:
         connections: Callable[[], int],
         lost_lines: Callable[[], int],
         after: Callable[[float, Callable[[], None]], object],
+        *,
+        also: Callable[[], None] = lambda: None,
     ) -> None:
         self._meters, self._figures, self._connections, self._after = meters, stats, connections, after
+        self._also = also
         self._lost_lines, self._lost = lost_lines, 0
         self._refused: dict[str, int] = defaultdict(int)
         """The number already counted, by kind."""
@@ -38,6 +41,7 @@ class Sampler:
         self._after(EVERY_S, self.sample)
         meters, stats = self._meters, self._figures()
         meters.tallies.flush()
+        self._also()
         meters.processes.set(1)
         for actor, count in stats.mailboxes.items():
             meters.mailboxes.labels(actor).set(count)

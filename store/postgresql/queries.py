@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from domain.account import Transaction
 from store.keys import ApiKey
 from store.port import DeadLetterFilter, Feed, StoredEvent, StreamKey
-from store.postgresql import keys, reads
+from store.postgresql import keys, reads, relays
 from store.postgresql.sessions import Sessions
 from store.queries import (
     CustomerView,
@@ -18,6 +18,7 @@ from store.queries import (
     TransactionFilter,
     TransactionView,
 )
+from store.relay_health import RelayHealth
 
 
 class PostgresqlQueries:
@@ -77,6 +78,10 @@ class PostgresqlQueries:
     def stats(self) -> StoreStats:
         """See ``store.queries.Queries``."""
         return self._reading.read(reads.stats)
+
+    def relay_health(self, name: str) -> RelayHealth:
+        """See ``store.queries.Queries``."""
+        return self._reading.read(lambda session: relays.health(session, name))
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int

@@ -548,8 +548,8 @@ GROUP BY gateway, state;
 
 -- name: select_stats
 -- Statistics over all merchants: unfinished work by gateway and state with the age of the oldest in seconds (the state
--- of a queued lookup of an authorization is "authorized"), unknown
--- transactions by gateway, open reviews. Reads all work. A merchant's gateways cost a seek each. Of transactions and
+-- of a queued lookup of an authorization is "authorized"), the number of pieces whose time has come, whatever their state
+-- is, and the seconds since the first of these times; unknown transactions by gateway; open reviews. Reads all work. A merchant's gateways cost a seek each. Of transactions and
 -- reviews, only those that are counted are read.
 WITH RECURSIVE merchants (name) AS (
     SELECT min(stream_name)
@@ -581,7 +581,9 @@ SELECT
             THEN 'authorized'
         ELSE w.state
     END AS state,
-    count(*), CAST(extract(epoch FROM store_now() - min(w.created_at)) AS double precision)
+    count(*), CAST(extract(epoch FROM store_now() - min(w.created_at)) AS double precision),
+    count(*) FILTER (WHERE w.next_attempt_at <= (SELECT store_now())),
+    CAST(extract(epoch FROM store_now() - min(w.next_attempt_at)) AS double precision)
 FROM work AS w
 GROUP BY 2, 3
 UNION ALL
@@ -589,12 +591,12 @@ SELECT 'unknown', known.gateway, NULL, CAST(sum((
     SELECT count(*)
     FROM transactions AS t
     WHERE t.stream_name = known.name AND t.gateway = known.gateway AND t.status = 'unknown'
-)) AS bigint), NULL
+)) AS bigint), NULL, NULL, NULL
 FROM known
 WHERE known.gateway IS NOT NULL
 GROUP BY known.gateway
 UNION ALL
-SELECT 'reviews', NULL, NULL, count(*), NULL
+SELECT 'reviews', NULL, NULL, count(*), NULL, NULL, NULL
 FROM reviews
 WHERE state = 'open';
 
@@ -855,6 +857,31 @@ SELECT
     greatest(extract(epoch FROM store_now() - refused_at), 0)::double precision
 FROM relays
 WHERE name = %s;
+
+-- name: select_relay_health
+-- The first event after the checkpoint of a relay (of all events, when it has no record), the last position, whether a
+-- lease is live, whether an event is refused, and the time.
+WITH relay AS MATERIALIZED (
+    SELECT
+        coalesce(max(r.position), 0) AS position,
+        coalesce(bool_or(
+            r.owner IS NOT NULL AND r.leased_until > store_now() AND r.leased_until > r.renewed_at
+        ), false) AS led,
+        coalesce(bool_or(r.refused_position IS NOT NULL), false) AS refused
+    FROM relays AS r
+    WHERE r.name = %s
+)
+SELECT
+    following.position, following.event_id, following.body, (SELECT max(e.position) FROM events AS e),
+    relay.led, relay.refused, store_now()
+FROM relay
+LEFT JOIN LATERAL (
+    SELECT e.position, e.event_id, e.body
+    FROM events AS e
+    WHERE e.position > relay.position
+    ORDER BY e.position
+    LIMIT 1
+) AS following ON true;
 
 -- name: select_relay_names
 -- The names of all relays.

@@ -18,6 +18,7 @@ from store.postgresql import reads
 from store.postgresql.failures import translated, translation
 from store.postgresql.sessions import Session, connection_settings
 from store.postgresql.statements import SQL
+from store.relay_health import RelayHealth
 from store.relays import Move, RelayMove
 
 
@@ -55,6 +56,15 @@ def checkpoint(session: Session, name: str) -> RelayCheckpoint | None:
     return RelayCheckpoint(name, position, generation, token, owner, left_s, refusal)
 
 
+def health(session: Session, name: str) -> RelayHealth:
+    """How far the relay is behind."""
+    row = session.execute(SQL["select_relay_health"], (name,)).fetchone()
+    assert row is not None
+    position, event_id, body, last, led, refused, now = row
+    following = None if position is None else (position, event_id, bytes(body))
+    return RelayHealth.of(following=following, last=last or 0, led=led, refused=refused, now=now)
+
+
 @contextmanager
 def open_desk(url: str) -> Iterator[PostgresqlRelayDesk]:
     """The relays in the database at ``url``."""
@@ -74,6 +84,11 @@ class PostgresqlRelayDesk:
             names = self._session.execute(SQL["select_relay_names"]).fetchall()
             found = (checkpoint(self._session, name) for (name,) in names)
             return [relay for relay in found if relay is not None]
+
+    def health(self, name: str) -> RelayHealth:
+        """See ``store.relays.RelayDesk``."""
+        with _administering():
+            return health(self._session, name)
 
     def feed(self) -> Feed:
         """See ``store.relays.RelayDesk``."""

@@ -17,7 +17,8 @@ from store.queries import (
     TransactionFilter,
     TransactionView,
 )
-from store.sqlite import keys, reads
+from store.relay_health import RelayHealth
+from store.sqlite import keys, reads, relays
 from store.sqlite.connection import Readers
 from store.sqlite.rows import to_us
 
@@ -92,6 +93,11 @@ class SqliteQueries:
         """See ``store.queries.Queries``."""
         with self._readers.cursor() as cursor:
             return reads.stats(cursor, self._now_us())
+
+    def relay_health(self, name: str) -> RelayHealth:
+        """See ``store.queries.Queries``."""
+        with self._readers.cursor() as cursor:
+            return relays.health(cursor, name, self._now_us())
 
     def dead_letters(
         self, merchant: str, where: DeadLetterFilter, *, before: str | None, limit: int

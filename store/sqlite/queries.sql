@@ -489,8 +489,8 @@ GROUP BY gateway, state;
 
 -- name: select_stats
 -- Statistics over all merchants: unfinished work by gateway and state with the age of the oldest in seconds (the state
--- of a queued lookup of an authorization is "authorized"), unknown
--- transactions by gateway, open reviews. Reads all work. A merchant's gateways cost a seek each. Of transactions and
+-- of a queued lookup of an authorization is "authorized"), the number of pieces whose time has come, whatever their state
+-- is, and the seconds since the first of these times; unknown transactions by gateway; open reviews. Reads all work. A merchant's gateways cost a seek each. Of transactions and
 -- reviews, only those that are counted are read.
 WITH RECURSIVE merchants (name) AS (
     SELECT min(stream_name)
@@ -522,7 +522,8 @@ SELECT
             THEN 'authorized'
         ELSE w.state
     END AS state,
-    count(*), (?1 - min(w.created_at)) / 1e6
+    count(*), (?1 - min(w.created_at)) / 1e6,
+    total(w.next_attempt_at <= ?1), (?1 - min(w.next_attempt_at)) / 1e6
 FROM work AS w
 GROUP BY 2, 3
 UNION ALL
@@ -530,12 +531,12 @@ SELECT 'unknown', known.gateway, NULL, sum((
     SELECT count(*)
     FROM transactions AS t
     WHERE t.stream_name = known.name AND t.gateway = known.gateway AND t.status = 'unknown'
-)), NULL
+)), NULL, NULL, NULL
 FROM known
 WHERE known.gateway IS NOT NULL
 GROUP BY known.gateway
 UNION ALL
-SELECT 'reviews', NULL, NULL, count(*), NULL
+SELECT 'reviews', NULL, NULL, count(*), NULL, NULL, NULL
 FROM reviews
 WHERE state = 'open';
 
@@ -796,6 +797,21 @@ SELECT
     name, position, generation, token, owner, renewed_at, leased_until, refused_position, refused_reason, refused_at
 FROM relays
 WHERE name = ?1;
+
+-- name: select_relay_health
+-- The first event after the checkpoint of a relay (of all events, when it has no record), the last position, whether a
+-- lease is live, and whether an event is refused.
+WITH relay (position, led, refused) AS (
+    SELECT
+        coalesce(max(position), 0),
+        coalesce(max(owner IS NOT NULL AND min(leased_until - ?2, leased_until - renewed_at) > 0), 0),
+        coalesce(max(refused_position IS NOT NULL), 0)
+    FROM relays
+    WHERE name = ?1
+)
+SELECT e.position, e.event_id, e.body, (SELECT max(l.position) FROM events AS l), relay.led, relay.refused
+FROM relay
+LEFT JOIN events AS e ON e.position = (SELECT min(f.position) FROM events AS f WHERE f.position > relay.position);
 
 -- name: select_relay_names
 -- The names of all relays.

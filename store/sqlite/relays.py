@@ -14,6 +14,7 @@ import apsw
 
 from store.errors import storable
 from store.port import REFUSAL_REASON_MAX, Feed, RelayCheckpoint, RelayLease, RelayRefusal, StoredEvent
+from store.relay_health import RelayHealth
 from store.relays import Move, RelayMove
 from store.sqlite import reads
 from store.sqlite.command_connections import reading, writing
@@ -55,6 +56,16 @@ def checkpoint(cursor: apsw.Cursor, name: str, now_us: int) -> RelayCheckpoint |
     return RelayCheckpoint(name, position, generation, token, owner, max(left_us, 0) / 1_000_000, refusal)
 
 
+def health(cursor: apsw.Cursor, name: str, now_us: int) -> RelayHealth:
+    """How far the relay is behind."""
+    row: Row = cursor.execute(SQL["select_relay_health"], (name, now_us)).fetchall()[0]
+    position, event_id, body, last, led, refused = row
+    following = None if position is None else (position, event_id, body)
+    return RelayHealth.of(
+        following=following, last=last or 0, led=bool(led), refused=bool(refused), now=from_us(now_us)
+    )
+
+
 @contextmanager
 def open_desk(path: Path, clock: Callable[[], datetime]) -> Iterator[SqliteRelayDesk]:
     """The relays in the file. Each change waits for the writes of the service."""
@@ -76,6 +87,11 @@ class SqliteRelayDesk:
             names: list[Row] = connection.execute(SQL["select_relay_names"]).fetchall()
             found = [checkpoint(connection.cursor(), name, now_us) for (name,) in names]
         return [relay for relay in found if relay is not None]
+
+    def health(self, name: str) -> RelayHealth:
+        """See ``store.relays.RelayDesk``."""
+        with translation(self._path), reading(self._path) as (connection, _), storable():
+            return health(connection.cursor(), name, to_us(self._clock()))
 
     def feed(self) -> Feed:
         """See ``store.relays.RelayDesk``."""

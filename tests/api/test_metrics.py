@@ -46,10 +46,12 @@ from server.unreadable import _UNREADABLE
 from store.codec import Metadata
 from store.port import Action, Committed, Conflict, MoveWork, StreamKey, WorkItem, WorkState
 from store.queries import StoreStats, Unfinished
+from store.relay_health import RelayHealth
 from tests.api.support import BODY, DOCUMENTS, Api
 from tests.api.world import EXPIRES, START, World
 from tests.scraping import Samples, of, read
 
+OF_THE_STORE: Final = ("lag_events", "lag_seconds", "led", "refused")
 A: Final = {"gateway": "gatewayA"}
 
 
@@ -309,6 +311,55 @@ def test_the_figures_of_the_store(served: Served) -> None:
     assert of(samples, "payments_unknown_transactions", **A) == 3
     assert of(samples, "payments_unknown_transactions", gateway="gatewayB") == 0
     assert of(samples, "payments_open_reviews") == 2
+
+
+def test_due_work_of_configured_gateways(served: Served) -> None:
+    """Due pieces of a gateway are added up with its callbacks, over the states; the oldest counts from its due time.
+
+    No processor takes the work of a gateway that is not configured, so there is no series of it.
+    """
+    served.world.waiting = StoreStats(
+        {
+            ("gatewayA", "dead"): Unfinished(5, 500.0, 2, 5.0),
+            ("gatewayA", "queued"): Unfinished(4, 50.0, 3, 40.0),
+            ("callbacks:gatewayA", "queued"): Unfinished(1, 70.0, 1, 7.0),
+            ("gatewayA", "parked"): Unfinished(1, 700.0),
+            ("retired", "queued"): Unfinished(4, 9000.0, 4, 9000.0),
+        },
+        {},
+        0,
+    )
+    samples = served.scrape()
+    assert of(samples, "payments_due_work", **A) == 6
+    assert of(samples, "payments_oldest_due_work_seconds", **A) == 40.0
+    assert of(samples, "payments_due_work", gateway="gatewayB") == 0
+    assert of(samples, "payments_oldest_due_work_seconds", gateway="gatewayB") == 0
+    assert of(samples, "payments_due_work", gateway="retired") is None
+
+
+def test_a_relay_of_the_store() -> None:
+    """Where there is a broker, lag, leader and refusal are read from the store, whichever process publishes."""
+    world = World()
+    collector = StoreCollector(world, world.gateway_currencies, relays=["events"])
+    world.relay = RelayHealth(12, 3.5, led=False, refused=True)
+    figures = {name: of(collected(collector), f"payments_relay_{name}", relay="events") for name in OF_THE_STORE}
+    assert figures == {"lag_events": 12, "lag_seconds": 3.5, "led": 0, "refused": 1}
+
+
+def test_a_lag_of_unknown_age() -> None:
+    """There is no age in place of a wrong one."""
+    world = World()
+    world.relay = RelayHealth(12, None, led=True, refused=True)
+    samples = collected(StoreCollector(world, world.gateway_currencies, relays=["events"]))
+    assert of(samples, "payments_relay_lag_events", relay="events") == 12
+    assert of(samples, "payments_relay_lag_seconds", relay="events") is None
+
+
+def test_an_installation_without_a_broker(served: Served) -> None:
+    """It has no series of relays, and so no lag."""
+    names = {name for name, _ in served.scrape()}
+    assert "payments_due_work" in names
+    assert [name for name in names if name.startswith(("payments_relay", "payments_work_hints"))] == []
 
 
 def test_an_unreachable_store(served: Served) -> None:

@@ -77,6 +77,7 @@ from store.queries import (
     TransactionFilter,
     TransactionView,
 )
+from store.relay_health import RelayHealth
 
 EXPIRES = datetime(2026, 11, 29, 12, tzinfo=UTC)
 """When every authorization ends."""
@@ -113,6 +114,7 @@ class World:
         self.given = 0
         self.generation = 0
         self.waiting = StoreStats({}, {}, 0)
+        self.relay = RelayHealth(0, 0.0, led=True, refused=False)
         self.orders: list[tuple[StreamKey, Command, object, Metadata]] = []
         self.open_reviews: list[ReviewView] = []
         self.callbacks: list[tuple[str, dict[str, str], bytes, Metadata]] = []
@@ -501,6 +503,11 @@ class World:
         """The figures of callbacks that the test sets."""
         self._reach()
         return self.waiting
+
+    def relay_health(self, name: str) -> RelayHealth:
+        """The figures that the test sets, for the relay ``events``."""
+        self._reach()
+        return {"events": self.relay}[name]
 
     def work_counts(self) -> dict[tuple[str, str], int]:
         """Not called here."""

@@ -21,6 +21,21 @@ from tests.postgresql.servers import new_database
 from tests.processes.installation import CHECKOUT
 from tests.store.builders import Customer
 
+MEMBERS = [
+    "relay",
+    "leader",
+    "lease_left_s",
+    "generation",
+    "position",
+    "last_position",
+    "lag_events",
+    "lag_s",
+    "refused",
+    "problems",
+    "moves",
+]
+"""Of the JSON of a relay, which scripts read."""
+
 
 def relay(url: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run ``relay`` on the database ``url``."""
@@ -29,10 +44,10 @@ def relay(url: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=False, timeout=60)
 
 
-def shown(url: str, *options: str) -> dict[str, object]:
-    """The only object of a successful command with ``--json``."""
+def shown(url: str, *options: str, status: int = 0) -> dict[str, object]:
+    """The only object of a command with ``--json`` that ends with this status."""
     done = relay(url, *options, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (status, "")
     found: dict[str, object] = json.loads(done.stdout)
     return found
 
@@ -61,45 +76,98 @@ def store(url: str) -> Iterator[PaymentStore]:
 
 def test_before_a_relay_has_started(url: str) -> None:
     """There is nothing to show and nothing to move."""
-    assert relay(url, "status").stdout == "no relay has started yet\n"
+    done = relay(url, "status")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("no relay has started yet: start a process of the role relay or all")
+    done = relay(url, "status", "--json")
+    assert (done.returncode, done.stdout) == (1, "")
     done = relay(url, "rewind", "0")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "manage.py relay: there is no relay events: none has started yet\n"
 
 
 def test_the_status(url: str, store: PaymentStore) -> None:
-    """Leader, position, backlog and the refused event."""
+    """Leader, position, lag in events and seconds. A relay that publishes is no problem, however far it is behind."""
+    store.lead("events", "host-1", 600.0)
+    store.advance("events", 1, 1, 0)
+    it = shown(url, "status")
+    assert list(it) == MEMBERS
+    lease_left_s, lag_s = it.pop("lease_left_s"), it.pop("lag_s")
+    assert isinstance(lease_left_s, float)
+    assert 500 < lease_left_s <= 600
+    assert isinstance(lag_s, float)
+    assert lag_s > 10_000, "the events of the builders are of the past"
+    assert it == {
+        "relay": "events",
+        "leader": "host-1",
+        "generation": 0,
+        "position": 1,
+        "last_position": 3,
+        "lag_events": 2,
+        "refused": None,
+        "problems": [],
+        "moves": [],
+    }
+    text = relay(url, "status").stdout
+    assert "relay events: led by host-1 for another" in text
+    assert "published up to position 1, the last one is 3 (generation 0)" in text
+    assert "up to 2 events behind; the oldest that is not published: " in text
+    store.advance("events", 1, 3, 0)
+    assert "every event is published" in relay(url, "status").stdout
+    assert shown(url, "status", "--lag-max", "0")["lag_s"] == 0
+
+
+def test_a_refused_event(url: str, store: PaymentStore) -> None:
+    """The status shows which event it is and the command that leaves it out, and ends with 1."""
     store.lead("events", "host-1", 600.0)
     store.advance("events", 1, 1, 0)
     store.note_refusal("events", 1, 2, "too large\x1b[2J")
-    it = shown(url, "status")
-    assert {name: it[name] for name in ("relay", "leader", "position", "last_position", "backlog", "moves")} == {
-        "relay": "events",
-        "leader": "host-1",
-        "position": 1,
-        "last_position": 3,
-        "backlog": 2,
-        "moves": [],
+    it = shown(url, "status", status=1)
+    (_, event, _) = store.all_events(None, after=0, limit=3)
+    refused = it["refused"]
+    assert isinstance(refused, dict)
+    assert refused.pop("age_s") < 60
+    assert refused == {
+        "position": 2,
+        "reason": "too large\x1b[2J",
+        "event": {
+            "event_id": event.event_id,
+            "type": event.type,
+            "stream_name": "main",
+            "stream_id": "customer-1",
+            "version": 2,
+        },
     }
-    assert isinstance(it["refused"], dict)
-    assert (it["refused"]["position"], it["refused"]["reason"]) == (2, "too large\x1b[2J")
+    assert it["problems"] == ["refused"]
     text = relay(url, "status").stdout
-    assert "relay events: led by host-1 for another" in text
-    assert "published up to position 1, the last one is 3 (2 behind)" in text
-    assert "stays before position 2" in text
+    assert "stays before position 2, tried " in text
+    assert f"{event.type}, event {event.event_id}, version 2 of main/customer-1" in text
+    assert "manage.py relay skip 2 --reason" in text
     assert "\x1b" not in text
 
 
-def test_the_announcer_of_work(url: str, store: PaymentStore) -> None:
-    """It has a leader, and no position: a backlog of it would mean nothing."""
-    store.lead("work", "host-1", 600.0)
-    it = shown(url, "status")
-    assert (it["relay"], it["leader"], it.keys()) == ("work", "host-1", {"relay", "leader", "lease_left_s", "moves"})
-    store.lead("events", "host-2", 600.0)
-    events, work = relay(url, "status").stdout.splitlines()[::2]
-    assert events.startswith("relay events: led by host-2 for another")
-    assert work.startswith("relay work: led by host-1 for another")
-    assert len(relay(url, "status").stdout.splitlines()) == 3
+def test_without_a_leader(url: str, store: PaymentStore) -> None:
+    """The status says what to do, and ends with 1. So it does for a lag above the given one."""
+    store.lead("events", "host-1", 600.0)
+    assert shown(url, "status", "--lag-max", "10", status=1)["problems"] == ["lag"]
+    store.resign("events", "host-1")
+    it = shown(url, "status", status=1)
+    assert (it["leader"], it["problems"]) == (None, ["without-leader"])
+    assert "nothing is published: start a process of the role relay or all" in relay(url, "status").stdout
+    assert relay(url, "status", "--lag-max", "1.5").returncode == 2
+
+
+def test_what_publishes_no_events_has_no_position(url: str, store: PaymentStore) -> None:
+    """The announcer of work has a leader only. That of the relay decides about the exit status."""
+    store.lead("work", "host-2", 600.0)
+    it = shown(url, "status", status=1)
+    assert (it["relay"], it["leader"], it["problems"]) == ("work", "host-2", [])
+    assert "lag_events" not in it
+    store.lead("events", "host-1", 600.0)
+    store.resign("work", "host-2")
+    done = relay(url, "status")
+    assert done.returncode == 0
+    assert done.stdout.endswith("relay work: without a leader\n")
 
 
 def test_a_skipped_event(url: str, store: PaymentStore) -> None:

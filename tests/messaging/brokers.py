@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 import amqp
 import pytest
+from cloudevents.core.bindings import rabbitmq
+from cloudevents.core.formats.json import JSONFormat
 
 from messaging.port import Publisher
 from messaging.rabbitmq import RabbitmqPublisher
@@ -100,9 +104,13 @@ class InMemory:
 
 
 class RabbitMQ:
-    """A RabbitMQ server behind a proxy, with an exchange and a queue of this test."""
+    """A RabbitMQ server behind a proxy, with an exchange and a queue of this test.
 
-    def __init__(self) -> None:
+    The SDK of the CloudEvents project reads the messages, in whichever mode they are.
+    """
+
+    def __init__(self, *, structured: bool = False) -> None:
+        self._structured = structured
         self._address = Address.of(RABBITMQ_URL)
         self.exchange = f"payments.test.{uuid.uuid4().hex}"
         self.queue, self._full = f"{self.exchange}.all", f"{self.exchange}.full"
@@ -128,19 +136,23 @@ class RabbitMQ:
         """See Broker."""
         address = self._address
         url = f"amqp://{address.user}:{address.password}@127.0.0.1:{self.proxy.port}{address.virtual_host}"
-        self.publishers.append(RabbitmqPublisher(url, exchange=self.exchange, confirm_s=5.0))
+        self.publishers.append(
+            RabbitmqPublisher(url, structured=self._structured, exchange=self.exchange, confirm_s=5.0)
+        )
         return self.publishers[-1]
 
     def received(self) -> list[Delivery]:
         """See Broker."""
-        return [
-            Delivery(
-                got.properties["message_id"],
-                {name.removeprefix("ce-"): text for name, text in got.headers.items() if name.startswith("ce-")},
-                bytes(got.body if isinstance(got.body, bytes) else got.body.encode()),
-            )
-            for got in self.raw()
-        ]
+        found = []
+        for got in self.raw():
+            sent = rabbitmq.RabbitMQMessage(got.headers or {}, got.properties["content_type"], body_of(got))
+            event = rabbitmq.from_rabbitmq(sent, JSONFormat())
+            attributes = event.get_attributes()
+            assert attributes.pop("datacontenttype") == "application/json"
+            attributes["time"] = attributes["time"].isoformat().replace("+00:00", "Z")
+            data = json.dumps(event.get_data()).encode()
+            found.append(Delivery(got.properties["message_id"], attributes, data))
+        return found
 
     def raw(self) -> list[amqp.Message]:
         """Everything that arrived, as the library has it."""
@@ -179,7 +191,7 @@ class RabbitMQ:
             self.proxy.cut()
 
         def hold(data: bytes) -> None:
-            if b"ce-id" in data:
+            if b"specversion" in data:
                 self.proxy.on_request = lambda _: None
                 self.proxy.hold_answers()
                 threading.Thread(target=cut, daemon=True).start()
@@ -198,13 +210,22 @@ class RabbitMQ:
         self._connection.close()
 
 
-def _rabbitmq() -> RabbitMQ:
+def body_of(message: amqp.Message) -> bytes:
+    """The body of a message, which the library decodes when its encoding is named."""
+    return message.body if isinstance(message.body, bytes) else message.body.encode()
+
+
+def _rabbitmq(*, structured: bool = False) -> RabbitMQ:
     """A RabbitMQ server; skips the test where none answers."""
     try:
-        return RabbitMQ()
+        return RabbitMQ(structured=structured)
     except OSError as error:
         pytest.skip(f"no RabbitMQ at {Address.of(RABBITMQ_URL)!r}: {error}")
 
 
-BROKERS: Final[dict[str, Callable[[], Broker]]] = {"memory": InMemory, "rabbitmq": _rabbitmq}
+BROKERS: Final[dict[str, Callable[[], Broker]]] = {
+    "memory": InMemory,
+    "rabbitmq": _rabbitmq,
+    "rabbitmq-structured": partial(_rabbitmq, structured=True),
+}
 """A new adapter adds one line here."""

@@ -19,7 +19,14 @@ def message(position: int, customer: str = "c1", version: int = 1, *, merchant: 
         type="payments.DepositCompleted.v1",
         stream=StreamKey(merchant, customer),
         partition_key=f"{merchant}/{customer}",
-        attributes={"id": f"event-{position}", "specversion": "1.0", "position": str(position)},
+        attributes={
+            "id": f"event-{position}",
+            "source": f"/merchants/{merchant}",
+            "type": "payments.DepositCompleted.v1",
+            "time": "2026-11-01T12:00:00.123456Z",
+            "specversion": "1.0",
+            "position": str(position),
+        },
         data=b'{"event": {}, "transaction": null}',
     )
 

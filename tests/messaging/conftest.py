@@ -79,3 +79,11 @@ def broker_network(request: pytest.FixtureRequest) -> Iterator[BrokerNetwork]:
     network = BROKER_NETWORKS[request.param]()
     yield network
     network.close()
+
+
+@pytest.fixture
+def mq() -> Iterator[RabbitmqNetwork]:
+    """A network over RabbitMQ, for what only this adapter has."""
+    network = RabbitmqNetwork()
+    yield network
+    network.close()

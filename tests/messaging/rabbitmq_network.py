@@ -13,13 +13,19 @@ from typing import Final
 import amqp
 import pytest
 
+from messaging.port import WorkHint
 from messaging.rabbitmq_announcing import BUFFER_MAX
-from messaging.rabbitmq_link import CONFIRM_S, Address
+from messaging.rabbitmq_link import Address
 from messaging.rabbitmq_queue import RabbitmqQueue
+from messaging.rabbitmq_thread import ANSWER_S
 from messaging.rabbitmq_topology import Names
 from tests.messaging.brokers import RABBITMQ_URL
 from tests.messaging.cutting_proxy import CuttingProxy
-from tests.processes.process import PATIENCE_S
+from tests.processes.process import PATIENCE_S, wait_until
+
+A1: Final = WorkHint("w-1", "t-1", "gatewayA")
+A2: Final = WorkHint("w-2", None, "gatewayA")
+B1: Final = WorkHint("w-3", "t-3", "gatewayB")
 
 _POLL_S: Final = 0.005
 
@@ -53,7 +59,7 @@ class RabbitmqNetwork:
         address = self._address
         return f"amqp://{address.user}:{address.password}@127.0.0.1:{self.proxy.port}{address.virtual_host}"
 
-    def queue(self, *, buffer_max: int = BUFFER_MAX, confirm_s: float = CONFIRM_S) -> RabbitmqQueue:
+    def queue(self, *, buffer_max: int = BUFFER_MAX, confirm_s: float = ANSWER_S) -> RabbitmqQueue:
         """See Network."""
         self._queues.append(RabbitmqQueue(self.url, names=self.names, buffer_max=buffer_max, confirm_s=confirm_s))
         return self._queues[-1]
@@ -83,9 +89,22 @@ class RabbitmqNetwork:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(RabbitmqQueue.close, self._queues))
         self.proxy.close()
-        known = [(*queue._consuming._handlers, *queue._announcing._declare_at) for queue in self._queues]
+        known = [(*queue._consuming._handlers, *queue._announcing._senders) for queue in self._queues]
         with suppress(amqp.AMQPError, OSError):
             for gateway in {*chain(*known)}:
                 self.channel.queue_delete(self.names.queue(gateway))
             self.channel.exchange_delete(self.names.exchange)
         self.connection.close()
+
+
+def subscribed(network: RabbitmqNetwork, *gateways: str) -> tuple[RabbitmqQueue, list[WorkHint]]:
+    """A queue that consumes, and what it got."""
+    queue, hints = network.queue(), list[WorkHint]()
+    queue.subscribe(gateways, hints.append)
+    wait_until(lambda: queue._consuming._consumed == {*gateways}, "the queues are consumed")
+    return queue, hints
+
+
+def counted(holds: Callable[[], bool]) -> None:
+    """Wait for a counter."""
+    wait_until(holds, "the counter goes up")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -15,8 +16,10 @@ from typing import Final
 import amqp
 import pytest
 
+from tests.gateways.transport import TLS
 from tests.processes.process import PATIENCE_S, free_port
 
+USER: Final = "payments"
 SERVER: Final = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 _POLL_S: Final = 0.1
 
@@ -29,12 +32,21 @@ class RabbitmqNode:
             pytest.skip(f"no RabbitMQ server at {SERVER}")
         self._folder = folder
         self.port: Final = free_port()
-        self.url: Final = f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        self.tls_port: Final = free_port()
+        self.password: Final = uuid.uuid4().hex
+        self.url: Final = f"amqp://{USER}:{self.password}@127.0.0.1:{self.port}/"
+        self.tls_url: Final = f"amqps://{USER}:{self.password}@127.0.0.1:{self.tls_port}/"
         cookie = folder / ".erlang.cookie"
         cookie.write_text(uuid.uuid4().hex)
         cookie.chmod(0o600)
         (folder / "plugins").write_text("[].")
-        (folder / "rabbitmq.conf").write_text("")
+        (folder / "rabbitmq.conf").write_text(
+            f"default_user = {USER}\n"
+            f"default_pass = {self.password}\n"
+            f"listeners.ssl.default = {self.tls_port}\n"
+            f"ssl_options.certfile = {TLS / 'certificate.pem'}\n"
+            f"ssl_options.keyfile = {TLS / 'key.pem'}\n"
+        )
         self._environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -66,9 +78,32 @@ class RabbitmqNode:
 
     def connect(self) -> amqp.Connection:
         """A connection of the test."""
-        connection = amqp.Connection(host=f"127.0.0.1:{self.port}", userid="guest", password="guest")
+        connection = amqp.Connection(host=f"127.0.0.1:{self.port}", userid=USER, password=self.password)
         connection.connect()
         return connection
+
+    def suspend(self, queue: str, *, until: Callable[[], None]) -> None:
+        """Let a quorum queue answer nothing while ``until`` runs, as when it has no majority."""
+        self._evaluate(f"sys:suspend({{'%2F_{queue}', node()}})")
+        try:
+            until()
+        finally:
+            self._evaluate(f"sys:resume({{'%2F_{queue}', node()}})")
+
+    def settled(self, *queues: str) -> bool:
+        """Whether these quorum queues survive a kill: RabbitMQ 3.10 writes the list of them some time later."""
+        (names,) = (self._folder / "mnesia").glob("*/quorum/*/names.dets")
+        return all(queue.encode() in names.read_bytes() for queue in queues)
+
+    def _evaluate(self, expression: str) -> None:
+        environ = {**self._environ, "PATH": f"{Path(SERVER).parent}:{self._environ['PATH']}"}
+        command = ["rabbitmqctl", "-n", environ["RABBITMQ_NODENAME"], "eval", f"{expression}."]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert "ok" in done.stdout.split(), done.stdout + done.stderr
+
+    def lose_data(self) -> None:
+        """Remove all data of a node that is not running."""
+        shutil.rmtree(self._folder / "mnesia")
 
     def kill(self) -> None:
         """Kill the node's whole session with SIGKILL."""

@@ -65,6 +65,7 @@ class Scenario:
         batch_max: int = 4,
         lease_s: float = LEASE_S,
         at_step: Callable[[str], None] | None = None,
+        on_published: Callable[[float], None] = lambda _: None,
     ) -> Relay:
         """One more process's relay."""
         source: RelaySource = self.store if at_step is None else Watched(self.store, at_step)  # type: ignore[assignment]
@@ -77,6 +78,7 @@ class Scenario:
             lease_s=lease_s,
             monotonic=lambda: self.now,
             batch_max=batch_max,
+            on_published=on_published,
         )
 
     def wait(self, seconds: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -12,6 +12,7 @@ from messaging.announcer import ANNOUNCER_OF_WORK
 from messaging.port import WorkHint
 from messaging.process import Duties, MessagingProcess
 from messaging.relay import RELAY_OF_EVENTS
+from messaging.stats import AnnouncerStats, RelayStats
 from store.backend import PaymentStore
 from tests.messaging.builders import messages_of
 from tests.messaging.memory_network import MemoryModule
@@ -21,6 +22,28 @@ from tests.store.builders import Customer
 URL = "memory://me:hunter2@here"
 ALL = Duties(relays=True, announces=True, processes=True)
 HINT = WorkHint("t1", "t1", "gatewayA")
+LED = (True, False)
+"""It leads, and its newest step did not fail."""
+
+
+class Seen:
+    """What one process says of its relay and its announcer; None where it has none."""
+
+    def __init__(self) -> None:
+        self.relay: Callable[[], RelayStats] | None = None
+        self.announcer: Callable[[], AnnouncerStats] | None = None
+        self.hints: list[WorkHint] = []
+
+    def watch_relay(self, name: str, stats: Callable[[], RelayStats], /) -> Callable[[float], None]:
+        """See LeaderMeters."""
+        assert name == RELAY_OF_EVENTS
+        self.relay = stats
+        return lambda _: None
+
+    def watch_announcer(self, name: str, stats: Callable[[], AnnouncerStats], /) -> None:
+        """See LeaderMeters."""
+        assert name == ANNOUNCER_OF_WORK
+        self.announcer = stats
 
 
 class Scenario:
@@ -31,20 +54,21 @@ class Scenario:
         self.customer = Customer()
         self.started: list[MessagingProcess] = []
 
-    def start(self, duties: Duties, owner: str = "one") -> tuple[MessagingProcess, list[WorkHint]]:
+    def start(self, duties: Duties, owner: str = "one") -> tuple[MessagingProcess, Seen]:
         """Start one more process."""
-        messaging, hints = MessagingProcess(URL, duties, structured=False), list[WorkHint]()
+        messaging, seen = MessagingProcess(URL, duties, structured=False), Seen()
         messaging.start(
             self.store,
             owner=owner,
             make_messages=messages_of,
             gateways=["gatewayA"],
-            handler=hints.append,
+            handler=seen.hints.append,
             lease_s=15.0,
             monotonic=time.monotonic,
+            meters=seen,
         )
         self.started.append(messaging)
-        return messaging, hints
+        return messaging, seen
 
     def leader(self, name: str) -> str | None:
         """The owner of a lease."""
@@ -71,23 +95,22 @@ def scenario(store: PaymentStore, module: MemoryModule) -> Iterator[Scenario]:
 
 def test_work_is_handed_from_one_process_to_another(scenario: Scenario) -> None:
     """One announces what any process queued, and another's actors get the hint. The events are published besides."""
-    _, hints = scenario.start(Duties(relays=False, announces=False, processes=True), "processor")
-    relay, none = scenario.start(Duties(relays=True, announces=True, processes=False), "relay")
+    _, processor = scenario.start(Duties(relays=False, announces=False, processes=True), "processor")
+    _, relay = scenario.start(Duties(relays=True, announces=True, processes=False), "relay")
     scenario.store.append([scenario.customer.deposit("t1")])
-    until(lambda: bool(hints))
+    until(lambda: bool(processor.hints))
     until(lambda: len(scenario.module.broker.delivered) == 1)
-    assert (hints, none) == ([HINT], [])
-    assert relay.announcer is not None
-    assert (relay.announcer.leading, relay.announcer.announced) == (True, 1)
-    until(lambda: relay.relay is not None and relay.relay.published == 1)
+    assert (processor.hints, relay.hints) == ([HINT], [])
+    until(lambda: relay.announcer is not None and relay.announcer() == AnnouncerStats(*LED, 1, 0, 0))
+    until(lambda: relay.relay is not None and relay.relay() == RelayStats(*LED, 1, 0, 0))
     assert (scenario.leader(RELAY_OF_EVENTS), scenario.leader(ANNOUNCER_OF_WORK)) == ("relay", "relay")
 
 
 @pytest.mark.parametrize("duties", [Duties(*(False,) * 3), Duties(False, False, True)])  # noqa: FBT003  # a table
 def test_a_process_that_does_not_relay_asks_for_no_lease(scenario: Scenario, duties: Duties) -> None:
     """Nor does it publish. It says that it has neither relay nor announcer."""
-    messaging, _ = scenario.start(duties)
-    assert (messaging.relay, messaging.announcer) == (None, None)
+    messaging, seen = scenario.start(duties)
+    assert (seen.relay, seen.announcer) == (None, None)
     messaging.drain()
     messaging.stop()
     assert (scenario.leader(RELAY_OF_EVENTS), scenario.leader(ANNOUNCER_OF_WORK)) == (None, None)
@@ -95,11 +118,11 @@ def test_a_process_that_does_not_relay_asks_for_no_lease(scenario: Scenario, dut
 
 def test_a_process_that_owns_its_store_publishes_and_hands_nothing_out(scenario: Scenario) -> None:
     """There is nobody who could claim the work."""
-    messaging, hints = scenario.start(Duties(relays=True, announces=False, processes=False))
+    messaging, seen = scenario.start(Duties(relays=True, announces=False, processes=False))
     scenario.store.append([scenario.customer.deposit("t1")])
     until(lambda: len(scenario.module.broker.delivered) == 1)
     messaging.stop()
-    assert (hints, messaging.announcer, scenario.leader(ANNOUNCER_OF_WORK)) == ([], None, None)
+    assert (seen.hints, seen.announcer, scenario.leader(ANNOUNCER_OF_WORK)) == ([], None, None)
 
 
 def test_a_drain_leaves_hints_to_others(scenario: Scenario) -> None:
@@ -110,8 +133,8 @@ def test_a_drain_leaves_hints_to_others(scenario: Scenario) -> None:
     taking = scenario.module.network.queues
     until(lambda: sum(bool(queue.handlers) for queue in taking) == 1)
     scenario.store.append([scenario.customer.deposit("t1")])
-    until(lambda: bool(of_other))
-    assert (of_first, of_other) == ([], [HINT])
+    until(lambda: bool(of_other.hints))
+    assert (of_first.hints, of_other.hints) == ([], [HINT])
 
 
 def test_a_stop_gives_both_leases_back(scenario: Scenario) -> None:
@@ -129,11 +152,11 @@ def test_a_stop_gives_both_leases_back(scenario: Scenario) -> None:
 def test_a_refused_event_does_not_stop_the_work(scenario: Scenario) -> None:
     """Relay and announcer have a thread each."""
     scenario.module.broker.refuses = lambda _: "full"
-    messaging, hints = scenario.start(ALL)
+    _, seen = scenario.start(ALL)
     scenario.store.append([scenario.customer.deposit("t1")])
-    until(lambda: messaging.relay is not None and messaging.relay.refused is not None)
+    until(lambda: seen.relay is not None and seen.relay().refusals == 1)
     scenario.store.append([scenario.customer.deposit("t2")])
-    until(lambda: len(hints) == 2)
+    until(lambda: len(seen.hints) == 2)
 
 
 def wrong(url: str) -> str:

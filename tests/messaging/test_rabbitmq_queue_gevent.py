@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-
-import pytest
 
 from tests.messaging.brokers import RABBITMQ_URL
 from tests.messaging.rabbitmq_network import RabbitmqNetwork
@@ -62,25 +59,17 @@ json.dump({"announced": queue.announced, "ended": [ended(queue), ended(silent)],
 """
 
 
-@pytest.fixture
-def network() -> Iterator[RabbitmqNetwork]:
-    """A server with names of this test."""
-    network = RabbitmqNetwork()
-    yield network
-    network.close()
-
-
-def test_it_cooperates_under_gevent(network: RabbitmqNetwork) -> None:
+def test_it_cooperates_under_gevent(mq: RabbitmqNetwork) -> None:
     """Other greenlets run after some hints, and both greenlets end, also those that wait for a silent host."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, RABBITMQ_URL, *network.names],
+        [sys.executable, "-c", PROGRAM, RABBITMQ_URL, *mq.names],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
     )
     for gateway in ("gatewayA", "gatewayB"):
-        network.channel.queue_delete(network.names.queue(gateway))
+        mq.channel.queue_delete(mq.names.queue(gateway))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["announced"], result["ended"]) == (2000, [True, True])

@@ -130,6 +130,18 @@ def test_a_backlog_goes_out_after_an_outage(scenario: Scenario, caplog: pytest.L
     assert relay.state.problem is None
 
 
+def test_each_batch_is_timed(scenario: Scenario) -> None:
+    """From sending to the broker's answer, and only batches that have one."""
+    took: list[float] = []
+    scenario.broker.at_step = lambda step: scenario.wait(0.25 if step == "confirm" else 0.0)
+    relay = scenario.relay(batch_max=3, on_published=took.append)
+    relay.step()
+    assert took == [0.75], "three waves, since the three events are of one customer"
+    scenario.broker.is_up = False
+    relay.step()
+    assert len(took) == 1
+
+
 def test_an_idle_relay_notices_a_broker_that_is_away(scenario: Scenario) -> None:
     """It keeps the connection alive, and says so when that fails."""
     relay = scenario.relay()
@@ -192,7 +204,8 @@ def test_a_refused_event_stops_the_relay_before_it(scenario: Scenario, caplog: p
     later = [m for m in scenario.broker.delivered if m.stream == bad.stream and m.version >= bad.version]
     assert later == []
     assert [event.event_id for event in events[:7] if event.event_id not in scenario.broker.event_ids] == []
-    assert any(record.levelno == logging.ERROR for record in caplog.records)
+    attempts = sum(record.levelno == logging.ERROR for record in caplog.records)
+    assert relay.state.refusals == attempts > 1
 
 
 def test_a_refusal_that_ends_needs_no_operator(scenario: Scenario) -> None:

@@ -173,9 +173,10 @@ class Installation:
         """GET ``path`` of the service, or of the process that listens on ``port``."""
         return call(self.port if port is None else port, "GET", path, key=self.key)
 
-    def scrape(self) -> Samples:
-        """The metrics of the service, read on a new connection, from any worker."""
-        with closing(http.client.HTTPConnection(HOST, self.port, timeout=30)) as connection:
+    def scrape(self, port: int | None = None) -> Samples:
+        """The metrics of a service, on ``port`` if it is given, read on a new connection, from any worker."""
+        port = self.port if port is None else port
+        with closing(http.client.HTTPConnection(HOST, port, timeout=30)) as connection:
             connection.request("GET", "/metrics")
             return read(connection.getresponse().read().decode())
 

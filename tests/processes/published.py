@@ -14,6 +14,7 @@ from messaging.rabbitmq_link import Address
 from messaging.rabbitmq_topology import Names
 from store.backends import backend_of
 from tests.messaging.brokers import RABBITMQ_URL
+from tests.messaging.cutting_proxy import CuttingProxy
 from tests.processes.installation import CHECKOUT
 from tests.processes.process import wait_until
 
@@ -25,6 +26,9 @@ class EverythingPublished:
 
     def __init__(self) -> None:
         address = Address.of(RABBITMQ_URL)
+        self.proxy = CuttingProxy((address.host, address.port))
+        self.url: Final = f"amqp://{address.user}:{address.password}@127.0.0.1:{self.proxy.port}{address.virtual_host}"
+        """For services: a proxy that a test can cut."""
         self._connection = amqp.Connection(
             host=f"{address.host}:{address.port}",
             userid=address.user,
@@ -62,6 +66,7 @@ class EverythingPublished:
 
     def close(self) -> None:
         """Close everything, and delete the queues of hints that no service consumes any more."""
+        self.proxy.close()
         names = Names()
         for gateway in GATEWAYS:
             with suppress(amqp.AMQPError, OSError):

@@ -33,6 +33,7 @@ from tests.store.test_contract_generations import *  # noqa: F403
 from tests.store.test_contract_keys import keyring, test_a_key_is_found_as_it_was_created  # noqa: F401
 from tests.store.test_contract_loads import *  # noqa: F403
 from tests.store.test_contract_reads import *  # noqa: F403
+from tests.store.test_contract_relay_health import *  # noqa: F403
 from tests.store.test_contract_relays import *  # noqa: F403
 from tests.store.test_contract_work import *  # noqa: F403
 

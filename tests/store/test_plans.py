@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, cast
 
@@ -17,9 +18,11 @@ from domain.account import Status
 from domain.events import Kind
 from store.port import GATEWAYS, Load, StreamKey
 from store.postgresql import reads as postgresql_reads
+from store.postgresql import relays as postgresql_relays
 from store.postgresql.sessions import Session
 from store.queries import TransactionFilter
 from store.sqlite import reads as sqlite_reads
+from store.sqlite import relays as sqlite_relays
 from store.sqlite.migrate import migrate
 from store.sqlite.rows import to_us
 from tests.store.filling import Shape, fill_postgresql, fill_sqlite
@@ -46,6 +49,7 @@ SEEKS_MOST: Final = 100
 NO_TABLES: Final = {
     "SCAN known",
     "SCAN which",
+    "SCAN relay",
     "SCAN before",
     "SCAN lists",
     "SCAN CONSTANT ROW",
@@ -113,7 +117,28 @@ def test_the_operators_figures(readers: Readers) -> None:
     counted = unfinished + sum(sqlite.result[1].values()) + sqlite.result[2]
     assert unfinished == SHAPE.count // 10 + SHAPE.count // 100
     assert postgresql.read <= counted + SEEKS_MOST
-    assert sqlite.read <= 24 * counted + 5_000
+    assert sqlite.read <= 32 * counted + 5_000
+
+
+def test_the_figures_of_a_relay(readers: Readers, filled: Schema) -> None:
+    """They read the record, the next event and the last position, however many events are not published."""
+    middle = SHAPE.count // 2
+    sqlite = apsw.Connection(readers.sqlite.connection.filename)
+    with closing(sqlite):
+        for name, position in (("first", 0), ("middle", middle), ("last", SHAPE.count)):
+            sqlite.execute("INSERT INTO relays VALUES (?, 'a', 1, ?, 0, 0, 0, NULL, NULL, NULL)", (name, position))
+            filled.execute("INSERT INTO relays VALUES (%s, 'a', 1, %s, 0, now(), now())", (name, position))
+    for name, behind in (("absent", SHAPE.count), ("first", SHAPE.count), ("middle", middle), ("last", 0)):
+        both = (
+            readers.postgresql.read(lambda session, name=name: [postgresql_relays.health(session, name)]),  # type: ignore[misc]
+            readers.sqlite.read(lambda cursor, name=name: [sqlite_relays.health(cursor, name, 0)]),  # type: ignore[misc]
+        )
+        for reading in both:
+            assert [health.lag_events for health in reading.result] == [behind], name
+            assert wrong(reading) == [], name
+        assert both[0].read <= 3
+        assert both[0].pages <= 20
+        assert both[1].read <= 100
 
 
 @pytest.mark.parametrize("limit", [1, 100])

@@ -72,8 +72,8 @@ WHOLE_TABLES = {
 }
 
 
-FOUND_BY_ITSELF = {f"SCAN {name}" for name in ("known", "before", "which", "lists")}
-"""Scans of the rows that a recursive statement has found so far."""
+FOUND_BY_ITSELF = {f"SCAN {name}" for name in ("known", "before", "which", "lists", "relay")}
+"""Scans of the rows that a statement has found so far."""
 
 
 @pytest.mark.parametrize("name", sorted(SQL.keys() - WHOLE_TABLES.keys()))
@@ -123,6 +123,7 @@ def test_reads_leave_no_snapshot_open(store: SqliteStore, tmp_path: Path) -> Non
         lambda: store.stream_events(key, after=0, limit=1),
         lambda: store.next_due_s("gatewayA"),
         lambda: store.queued_due(["gatewayA"], 1),
+        lambda: store.relay_health("events"),
         lambda: store.claim_work(OWNER, "gatewayA", 5),
         lambda: store.release_dead(1e6),
         lambda: store.dead_letters("main", DeadLetterFilter(), before=None, limit=1),

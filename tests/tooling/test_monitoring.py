@@ -43,7 +43,7 @@ def served() -> dict[str, tuple[str, tuple[str, ...]]]:
         if isinstance(meter, MetricWrapperBase):
             name = f"{meter._name}_total" if meter._type == "counter" else meter._name
             found[name] = (str(meter._type), tuple(meter._labelnames))
-    collectors = (ProcessesCollector(Meters()), StoreCollector(world, world.gateway_currencies))
+    collectors = (ProcessesCollector(Meters()), StoreCollector(world, world.gateway_currencies, relays=["events"]))
     for family in (family for collector in collectors for family in collector.collect()):
         if f"{family.name}_total" in found or family.name in found:  # a meter, listed without its labels
             continue
