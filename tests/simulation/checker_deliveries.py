@@ -124,7 +124,7 @@ def _wrong_data(entry: Entry, event: Stored, facts: Mapping[str | None, Mapping[
     }
     if data["event"] != expected:
         yield f"the event is {data['event']}, not {expected}"
-    if data["transaction"] != (None if event.transaction_id is None else facts[event.transaction_id]):
+    if data["transaction"] != (None if event.transaction_id is None else facts.get(event.transaction_id)):
         yield f"the transaction is {data['transaction']}"
 
 

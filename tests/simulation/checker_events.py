@@ -141,7 +141,7 @@ class _Watch:
                 yield f"17: an operator skipped {passed} with one command"
             self._skipped.update(passed)
         else:
-            self._passable -= {key for key in self._passable if self._stored[key].position > to}
+            self._passable -= {key for key, event in self._stored.items() if event.position > to}
         self._position, self._token, self._refused = to, self._token + 1, None
 
     def _recorded(self, entry: Entry) -> Iterator[str]:

@@ -47,7 +47,7 @@ class _Watch:
                 yield from self._only(PROCESSING, entry, f"got a hint of {entry['id']}")
 
     def _only(self, roles: Collection[str], entry: Entry, did: str) -> Iterator[str]:
-        role = self._roles[entry["process"]]
+        role = self._roles.get(entry["process"], "unknown")
         if role not in roles:
             yield f"roles: the {role} process {entry['process']} {did} at {entry['at']}"
 

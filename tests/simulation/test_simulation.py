@@ -25,7 +25,7 @@ from tests.simulation.roles import SHAPES, Shape, shape_of
 from tests.simulation.world import simulate
 
 SEEDS = range(1, 251)
-SEEDS_OF_FAULTS = SEEDS[:60]
+SEEDS_OF_FAULTS = SEEDS[:130]
 SEEDS_OF_THREE = range(1, 21)
 SEEDS_EACH = 10
 THREE = shape_of("all,all,all")
