@@ -38,6 +38,7 @@ from server.arbiter import MASTERS_SIGNALS, WRONG_SETTING, Arbiter
 from server.shared_folder import hold, new_folder
 
 if TYPE_CHECKING:
+    from gunicorn.http.message import Request
     from gunicorn.workers.base import Worker
 
 logger: Final = logging.getLogger("gunicorn.error")
@@ -106,6 +107,10 @@ worker_tmp_dir = str(_shared_memory) if _shared_memory.is_dir() else None
 logger_class = LoggerWithoutAccessLog
 logconfig_dict = dict_config(settings.log_level, settings.log_format, redaction, buffer=True)
 loglevel = settings.log_level.lower()
+
+
+def pre_request(_worker: Worker, _request: Request) -> None:
+    """Do nothing. gunicorn's own function prepares a debug line for each request, at any log level."""
 
 
 def on_starting(server: Arbiter) -> None:

@@ -6,7 +6,6 @@ It maps the provider's responses to the outcomes of ``domain.outcomes``. Anythin
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
+
+import orjson
 
 from domain.events import Kind
 from domain.outcomes import (
@@ -228,7 +229,7 @@ def _body(order: Order) -> bytes:
         members["original"] = order.parent_reference
     if order.return_url is not None:
         members["return_url"] = order.return_url
-    return json.dumps(members).encode("ascii")
+    return orjson.dumps(members)
 
 
 # --- the code table ---

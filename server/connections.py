@@ -63,6 +63,12 @@ class ConnectionPool:
         self.evicted += 1
         return True
 
+    def end_idle(self) -> None:
+        """End the connections whose next head has not begun in time. Must be called regularly."""
+        now = self._monotonic()
+        for connection, since in [*self._awaited.items()]:
+            connection.end_if_idle(now - since)
+
     def remove(self, connection: ClientConnection) -> None:
         """Record a closed connection."""
         self._all.discard(connection)
@@ -88,6 +94,9 @@ class ClientConnection:
     The head of a request must begin within ``idle_s`` and be complete ``request_s`` later. Its body must be complete
     ``request_s`` after the first read of it, however slowly its bytes arrive. A late head ends the connection, as if
     the client had left. A late body raises TimeoutError, and the connection is not kept.
+
+    The pool enforces ``idle_s`` (``ConnectionPool.end_idle``), because a timer for each request would cost more than
+    the read itself. The other deadlines rarely need a second read, and are timers.
     """
 
     def __init__(self, client: socket, pool: ConnectionPool, *, idle_s: float, request_s: float) -> None:
@@ -127,6 +136,11 @@ class ClientConnection:
         self._not_kept, self._deadline = not_kept, None
         self._pool.end_wait(self)
 
+    def end_if_idle(self, waited_s: float) -> None:
+        """Stop reading if it was waited for that long, and the next head has not begun."""
+        if self._not_kept is None and not self._began and waited_s >= self._idle_s:
+            self.stop_reading()
+
     def stop_reading(self) -> None:
         """Read only what has arrived already. Responses are still sent."""
         self._reading_stopped = True
@@ -145,21 +159,22 @@ class ClientConnection:
 
         Raises TimeoutError when a body is late.
         """
+        if self._not_kept is None and not self._began:
+            data = self._received(size, None)
+            self._began, self._deadline = True, time.monotonic() + self._request_s
+            return data or b""
         now = time.monotonic()
         if self._deadline is None:
-            self._deadline = now + (self._idle_s if self._not_kept is None else self._request_s)
-            if self._not_kept is not None:
-                self._pool.begin_wait(self)
+            self._deadline = now + self._request_s
+            self._pool.begin_wait(self)
         if now < self._deadline and (data := self._received(size, self._deadline - now)) is not None:
-            if self._not_kept is None and not self._began:
-                self._began, self._deadline = True, time.monotonic() + self._request_s
             return data
         if self._not_kept is None:
             return b""
         self._not_kept()
         raise TimeoutError("the body took too long")
 
-    def _received(self, size: int, within_s: float) -> bytes | None:
+    def _received(self, size: int, within_s: float | None) -> bytes | None:
         """Return what arrives within that time; None when nothing does, or when reading was stopped."""
         self._socket.settimeout(within_s)
         try:

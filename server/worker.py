@@ -86,8 +86,9 @@ class Worker(ggevent.GeventWorker):
         self._pool.stop_reading()
 
     def notify(self) -> None:
-        """Send the heartbeat to the master, and evict connections; called every second."""
+        """Send the heartbeat to the master, and end or evict connections; called every second."""
         super().notify()
+        self._pool.end_idle()
         self._pool.evict()
 
     def handle(self, listener: socket, client: socket, addr: _Address) -> None:

@@ -88,7 +88,10 @@ class GatewayBreaker:
 
     @property
     def last_state(self) -> str:
-        """The state as of the last call. Does not read the clock and changes nothing, so any thread may use it."""
+        """The state as of the last call. Does not read the clock and changes nothing, so any thread may use it.
+
+        Time alone neither closes a breaker nor opens a closed one. So this shows whether it is closed now.
+        """
         return self._state
 
     @property
@@ -99,10 +102,11 @@ class GatewayBreaker:
     def admit(self) -> Permit | None:
         """Grant a permit for one call; None when no call may go out now."""
         now = self._expire()
-        if self._state == "open" or len(self._outstanding) >= self._permits_max():
+        state = self._state
+        if state == "open" or len(self._outstanding) >= self._permits_max():
             return None
         self._last_number += 1
-        until = self._probe_until if self._state == "half_open" else now + self._permit_s
+        until = self._probe_until if state == "half_open" else now + self._permit_s
         self._outstanding[self._last_number] = until
         return Permit(self._generation, self._last_number, until)
 

@@ -52,7 +52,7 @@ class Bulkhead:
     @property
     def claimable(self) -> int:
         """How much due work it can take: one piece as a probe behind an open breaker, none if an operator opened it."""
-        if self.breaker.state == "closed":
+        if self.breaker.last_state == "closed":
             return CLAIM_MAX
         return 1 if self.breaker.mode == "auto" and not self.waiting and not self.in_flight else 0
 

@@ -92,7 +92,7 @@ class GatewaySupervisorActor(ServiceActor):
                 bulkhead = self._bulkheads[gateway]
                 bulkhead.in_flight -= 1
                 self.ack()
-                before = bulkhead.breaker.state
+                before = bulkhead.breaker.last_state
                 bulkhead.breaker.report(permit, healthy=healthy)
                 self._share(gateway, bulkhead)
                 self._report_recovery(gateway, bulkhead, before)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 from typing import Final
+
+from gevent.monkey import get_original
 
 from gateways.http.errors import TransportError
 from gateways.http.response import Response, read_response
 
 _READ_BYTES: Final = 8192
+_Poll: Final = get_original("select", "poll")
+"""The system's poll. It is asked without any wait, so it blocks no greenlet."""
 
 
 class Connection:
     """A connected socket for consecutive calls. ``tls``: speak TLS with ``host``. Owns ``connected``."""
 
-    __slots__ = ("_is_new", "endpoint", "idle_since", "reusable")
+    __slots__ = ("_arrived", "_is_new", "endpoint", "idle_since", "reusable")
 
     def __init__(self, connected: socket.socket, tls: ssl.SSLContext | None, host: str) -> None:
         self.endpoint = connected
@@ -29,6 +34,8 @@ class Connection:
             except BaseException:
                 connected.close()
                 raise
+        self._arrived = _Poll()
+        self._arrived.register(self.endpoint, select.POLLIN)
 
     def start(self) -> None:
         """Verify the peer of a new connection. Raises OSError, and TransportError when the peer sent something."""
@@ -42,6 +49,9 @@ class Connection:
 
     def is_fresh(self) -> bool:
         """Whether it is still usable: not closed by the peer, and without bytes that nothing asked for."""
+        if not (self._arrived.poll(0) or (isinstance(self.endpoint, ssl.SSLSocket) and self.endpoint.pending())):
+            return True  # nearly always
+        # What arrived may belong to TLS itself, such as a session ticket.
         self.endpoint.settimeout(0)
         try:
             self.endpoint.recv(1)  # either result, the end or a byte, makes it unusable

@@ -99,3 +99,15 @@ def test_without_a_whole_answer_over_tls(client: Client, tls_peer: Peer, trust: 
         post(client(tls_peer.url, timeout_s=0.5, tls=trust))
     assert time.monotonic() - started < PATIENCE_S
     assert len(tls_peer.requests) == 1
+
+
+def test_bytes_that_tls_has_read_make_a_connection_unusable(
+    client: Client, tls_peer: Peer, trust: ssl.SSLContext
+) -> None:
+    """Bytes after an answer are not read as the next answer, also when the system has none of them left to read."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 8000\r\nX-Filler: "
+    answer = head + b"x" * (8192 - len(head) - 4 - 8000) + b"\r\n\r\n" + b"y" * 8000  # one read
+    transport = client(tls_peer.url, tls=trust)
+    tls_peer.behave = sends(answer + ANSWER)
+    assert [len(transport.request("POST", "/", {}).body) for _ in range(2)] == [8000] * 2
+    assert tls_peer.connections == 2

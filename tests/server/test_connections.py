@@ -88,9 +88,55 @@ def assert_evicted(pair: Pair) -> None:
         pair.client.send(b"more")
 
 
-def test_an_idle_connection_ends(stack: ExitStack) -> None:
-    """It ends as if its client had left; so does one whose head is never completed."""
-    assert Pair(stack, idle_s=SOON_S).connection.recv(100) == b""
+def test_an_idle_connection_ends(stack: ExitStack, clock: Clock) -> None:
+    """It ends as if its client had left, also while the worker reads from it, and not before its time."""
+    pool, found = ConnectionPool(10, monotonic=clock), []
+    idle = Pair(stack, pool)
+    reader = threading.Thread(target=lambda: found.append(idle.connection.recv(100)), daemon=True)
+    reader.start()
+    clock.now += LONG_S - 1
+    pool.end_idle()
+    assert idle.client.send(b"x") == 1  # it is still open
+    reader.join(LONG_S)
+    idle.connection.await_head()
+    clock.now += LONG_S
+    pool.end_idle()
+    assert_evicted(idle)
+    assert found == [b"x"]
+    assert idle.connection.recv(100) == b""
+
+
+def test_a_read_ends_with_an_idle_connection(stack: ExitStack, clock: Clock) -> None:
+    """The worker waits for the next head when the connection ends."""
+    pool, found = ConnectionPool(10, monotonic=clock), []
+    idle = Pair(stack, pool)
+    reader = threading.Thread(target=lambda: found.append(idle.connection.recv(100)), daemon=True)
+    reader.start()
+    clock.now += LONG_S
+    pool.end_idle()
+    reader.join(LONG_S)
+    assert found == [b""]
+
+
+def test_only_idle_connections_end(stack: ExitStack, clock: Clock) -> None:
+    """A connection whose head has begun, or whose body is awaited, has a deadline of its own."""
+    pool = ConnectionPool(10, monotonic=clock)
+    begun, served, body = Pair(stack, pool), Pair(stack, pool), Pair(stack, pool)
+    begun.client.send(b"GET / HT")
+    assert begun.connection.recv(100) == b"GET / HT"
+    served.expect_body()
+    body.expect_body()
+    body.client.send(b"some")
+    assert body.connection.recv(100) == b"some"
+    clock.now += 2 * LONG_S
+    pool.end_idle()
+    for pair in (begun, served, body):
+        assert pair.client.send(b"more") == 4
+        assert pair.connection.recv(100) == b"more"
+
+
+def test_a_head_that_is_never_completed_is_late(stack: ExitStack) -> None:
+    """Its connection ends as if its client had left."""
     begun = Pair(stack, request_s=SOON_S)
     begun.client.send(b"GET / HT")
     assert begun.connection.recv(100) == b"GET / HT"
