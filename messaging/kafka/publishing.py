@@ -1,8 +1,8 @@
 """Publishes events to Kafka: one topic, keyed by the partition key, confirmed by all in-sync replicas.
 
 The topic is created with 12 partitions when it is absent; one that exists stays as it is. Attributes of CloudEvents are
-headers with the prefix ``ce_`` in binary mode. A producer that failed is purged and closed before the next one is made,
-so that no message of an abandoned batch is sent after the batch was given up.
+headers with the prefix ``ce_`` in binary mode. A producer that failed is purged and closed before the next one is made.
+So no message of an abandoned batch is sent later.
 """
 
 from __future__ import annotations
