@@ -41,7 +41,7 @@ COALESCE_S: Final = 0.05
 """Work that becomes due within this time of other work is claimed together with it."""
 
 POLL_S: Final = 0.5
-"""The wait between two looks at the work of other processes: what they queue is found within a second, unannounced."""
+"""The wait between two looks at the work of other processes. Their work is found within a second, without a hint."""
 
 _ticks: Final = count(1)
 
@@ -138,7 +138,7 @@ class SchedulerActor(ServiceActor):
         queues = [name for name in self._schedules if self._takes(name)]
         try:
             due = self._store.queued_due([*queues, *map(queue_of, self._schedules)], 1)
-        except Exception as error:  # an actor that dies of it would begin with another poll at once
+        except Exception as error:  # an actor that ended with it would poll again at once
             if not self._poll_failed:  # logged once until the store answers again
                 logger.warning("due work cannot be listed: %s", error, exc_info=not isinstance(error, StoreError))
             self._poll_failed = True

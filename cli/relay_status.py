@@ -1,4 +1,4 @@
-"""``manage.py relay status``: the state of each relay, what is wrong with it, and the command that helps."""
+"""``manage.py relay status``: the state of each relay, what is wrong with it, and which command to run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _document(desk: RelayDesk, relay: RelayCheckpoint, feed: Feed, lag_max_s: fl
         "leader": relay.owner if relay.lease_left_s else None,
         "lease_left_s": round(relay.lease_left_s, 1),
     }
-    if relay.name != RELAY_OF_EVENTS:  # it takes turns, and publishes no events
+    if relay.name != RELAY_OF_EVENTS:  # the announcer, which publishes no events
         return {**leads, "problems": []}
     health = desk.health(relay.name)
     lag_s = None if health.lag_s is None else round(health.lag_s, 1)

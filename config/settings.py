@@ -142,7 +142,7 @@ class Settings:
 
     @property
     def serves_clients(self) -> bool:
-        """Whether the process answers more than the routes about itself."""
+        """Whether the process has more routes than /healthz, /readyz and /metrics."""
         return self.role in {Role.ALL, Role.API}
 
     @property

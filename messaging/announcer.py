@@ -1,4 +1,4 @@
-"""The announcer of work: tells the processors over a broker which work is due.
+"""The announcer of work: sends hints of due work to the processors over a broker.
 
 One announcer leads, the others ask for the lease until it expires. It reads queued work that is due, whichever process
 queued it, and announces each piece once, and again while nobody claims it. It leases nothing: a hint that is lost or
@@ -51,7 +51,7 @@ class AnnouncerState(NamedTuple):
 
 
 class WorkAnnouncer:
-    """The announcer of this process. ``step`` looks once; the caller waits as long as it says.
+    """The announcer of this process. ``step`` looks once, and returns how long the caller waits.
 
     ``owner`` must differ between processes. ``queue`` is its own: it is closed with the announcer.
     """

@@ -14,7 +14,7 @@ TOPIC: Final = "payments.work.v1"
 GROUP: Final = "payments-processor"
 """The consumer group of the processors on Kafka."""
 EXPIRY_MS: Final = 60_000
-"""How long a hint is worth being delivered."""
+"""A hint expires after this time."""
 MESSAGE: Final = "WorkHint"
 HINT: Final[Mapping[str, Any]] = {
     "type": "object",

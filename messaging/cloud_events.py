@@ -35,7 +35,7 @@ KAFKA_PREFIX: Final = "ce_"
 SPEC_VERSION: Final = "1.0"
 SEQUENCE_DIGITS: Final = 20
 _PAUSE_S: Final = 0.0001
-"""More than zero: gevent then looks for what other greenlets wait for."""
+"""More than zero: for 0 s gevent would not look at its timers."""
 AT_ONE_GO: Final = 100
 """Events that are read or encoded without a pause, in about a millisecond."""
 
@@ -74,7 +74,7 @@ def schema_path(type_: str) -> str:
 class CloudEvents:
     """Makes messages of stored events. ``public_url`` is the address of the API, which serves the schemas.
 
-    ``pause`` is called after every ``AT_ONE_GO`` events, so that other greenlets of the process do not wait for all.
+    ``pause`` is called after every ``AT_ONE_GO`` events, so that other greenlets of the process run in between.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The broker's side of a process: the relay of events, the announcer of work, and the hints that its actors get.
 
 Each part exists where there is a broker and the role of the process needs it. An unreachable broker delays no start:
-every part connects on a thread of its own, again and again.
+every part connects on a thread of its own, and connects again after a failure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LeaderMeters(Protocol):
     """What reads the statistics of relay and announcer."""
 
     def watch_relay(self, name: str, stats: Callable[[], RelayStats], /) -> Callable[[float], None]:
-        """Read ``stats`` from now on. Returns what takes the seconds of each batch that was published."""
+        """Read ``stats`` from now on. Returns the function that takes the seconds of each published batch."""
 
     def watch_announcer(self, name: str, stats: Callable[[], AnnouncerStats], /) -> None:
         """Read ``stats`` from now on."""

@@ -75,7 +75,7 @@ class RelayState(NamedTuple):
 
 
 class Relay:
-    """One relay of this process. ``step`` does one batch; the caller waits as long as it says.
+    """One relay of this process. ``step`` does one batch, and returns how long the caller waits.
 
     ``owner`` must differ between processes. ``monotonic`` measures how much of the lease is left. ``on_published`` gets
     the seconds from sending a batch to the broker's answer.

@@ -36,7 +36,7 @@ class AnnouncerStats(NamedTuple):
 
 
 class AnnouncerState(Protocol):
-    """What an announcer tells of itself."""
+    """The state that an announcer shows."""
 
     @property
     def leading(self) -> bool: ...  # noqa: D102

@@ -14,7 +14,7 @@ RESULTS: Final = ("announced", "unroutable", "lost")
 
 
 class LeaderStats(Protocol):
-    """What takes turns with other processes under a lease."""
+    """The statistics of a part that leads under a lease, or stands by."""
 
     @property
     def leading(self) -> bool: ...  # noqa: D102
@@ -25,7 +25,7 @@ class LeaderStats(Protocol):
 
 
 class RelayStats(LeaderStats, Protocol):
-    """See ``messaging.stats``, which this room does not import."""
+    """See ``messaging.stats``, which this package does not import."""
 
     @property
     def published(self) -> int: ...  # noqa: D102
@@ -34,7 +34,7 @@ class RelayStats(LeaderStats, Protocol):
 
 
 class AnnouncerStats(LeaderStats, Protocol):
-    """See ``messaging.stats``, which this room does not import."""
+    """See ``messaging.stats``, which this package does not import."""
 
     @property
     def announced(self) -> int: ...  # noqa: D102
@@ -43,7 +43,7 @@ class AnnouncerStats(LeaderStats, Protocol):
 
 
 class Followed:
-    """A counter that follows a total, which begins anew when what counts it begins anew."""
+    """A counter that follows a total. The total begins at 0 again when its source is replaced."""
 
     def __init__(self, counter: Counter) -> None:
         self._counter, self._total = counter, 0

@@ -69,7 +69,7 @@ class Reports:
         self._lines: deque[tuple[int, str]] = deque(maxlen=_REPORTS_MAX)
         self._problem = ""
         self.is_down = self.is_fatal = False
-        """No broker can be reached; the client is of no more use."""
+        """No broker can be reached; the client cannot be used again."""
 
     @property
     def has_reason(self) -> bool:
@@ -91,8 +91,8 @@ class Reports:
         }
 
     def log(self, level: int, text: str, *values: object) -> None:
-        """Receive a line, as a logger does. Called by librdkafka. The adapter says what follows, at a higher level."""
-        if _CONFIGURATION not in values:  # our settings are as they are meant
+        """Receive a line, as a logger does. Called by librdkafka. The adapter logs what follows at a higher level."""
+        if _CONFIGURATION not in values:  # the warnings are about settings that are intended
             self.note(min(level, logging.INFO), f"librdkafka: {text % values}")
 
     def note(self, level: int, text: str) -> None:

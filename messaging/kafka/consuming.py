@@ -112,7 +112,7 @@ class Consuming:
         self.received += 1
         try:
             handler(hint)
-        except Exception:  # the hint is used up: polling makes up for it
+        except Exception:  # the hint is acknowledged; polling finds its work
             logger.exception("a work hint was not handled", extra={"fields": {"work_id": hint.work_id}})
 
     def _count_malformed(self, problem: str) -> None:

@@ -1,8 +1,8 @@
 """Publishes events to Kafka: one topic, keyed by the partition key, confirmed by all in-sync replicas.
 
 The topic is created with 12 partitions when it is absent; one that exists stays as it is. Attributes of CloudEvents are
-headers with the prefix ``ce_`` in binary mode. A producer that failed is purged and closed before the next one is made,
-so that no message of an abandoned batch is sent after the batch was given up.
+headers with the prefix ``ce_`` in binary mode. A producer that failed is purged and closed before the next one is made.
+So no message of an abandoned batch is sent later.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _REFUSALS: Final = frozenset(
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
     }
 )
-"""What the same message meets again. The broker may give it for all messages of a request."""
+"""Errors that a repetition would get again. The broker may return one for all messages of a request."""
 
 
 class KafkaPublisher:
@@ -100,7 +100,7 @@ class KafkaPublisher:
 
 
 class _Link:
-    """One producer. Raises BrokerUnavailableError, and is of no use after an error."""
+    """One producer. Raises BrokerUnavailableError, and cannot be used after an error."""
 
     def __init__(
         self,
@@ -191,7 +191,7 @@ class _Link:
         """Let librdkafka call back. Must never be called from a callback."""
         try:
             self._producer.poll(0)
-        except KafkaException as failure:  # a fatal error; the delivery reports that follow tell the messages' own
+        except KafkaException as failure:  # a fatal error; the delivery reports that follow hold those of the messages
             self.reports.end(failure.args[0])
         self.reports.write()
 

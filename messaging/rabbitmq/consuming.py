@@ -139,7 +139,7 @@ class Consuming:
         self._consumed.discard(gateway)
 
     def _deliver(self, gateway: str, message: amqp.Message) -> None:
-        """Hand a hint to its handler, and acknowledge it, whatever came of it."""
+        """Hand a hint to its handler, and acknowledge it even if the handler failed."""
         try:
             hint = hints.decode(message.body or b"", gateway)
         except hints.MalformedHintError as error:
@@ -148,7 +148,7 @@ class Consuming:
             self.received += 1
             try:
                 self._handlers[gateway](hint)
-            except Exception:  # the hint is used up: polling makes up for it
+            except Exception:  # the hint is acknowledged; polling finds its work
                 logger.exception("a work hint was not handled", extra={"fields": {"work_id": hint.work_id}})
         message.channel.basic_ack(message.delivery_tag)
 

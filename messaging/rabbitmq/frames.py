@@ -1,6 +1,6 @@
 """The frames of AMQP 0-9-1 in which a message is published, as the client library would write them.
 
-The library makes each value of a message by itself and writes each message by itself, which takes most of the time of
+The library encodes each value separately and writes each message separately, which takes most of the time of
 publishing. Here a message is a few joins of bytes, and many messages are one write.
 """
 

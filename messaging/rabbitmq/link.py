@@ -22,7 +22,7 @@ HEARTBEAT_S: Final = 30
 WRITE_MAX: Final = 100
 """Messages of one write. The broker takes them while the next ones are encoded."""
 LEAVE_S: Final = 0.5
-"""The longest wait for the broker's agreement to a close."""
+"""The longest wait for the broker's answer to a close."""
 SHORT_MAX: Final = 255
 """Bytes of a short string of AMQP, such as a name or a routing key."""
 
@@ -74,7 +74,7 @@ class Address(NamedTuple):
 
 
 class Link:
-    """One connection, for one thread. Methods raise OSError and amqp.AMQPError; then the link is of no more use.
+    """One connection, for one thread. Methods raise OSError and amqp.AMQPError; then the link cannot be used again.
 
     ``name`` is what the broker shows of the connection. ``answer_s`` bounds each wait for an answer and each write.
     """
@@ -132,19 +132,19 @@ class Link:
         self.beat()
 
     def beat(self) -> None:
-        """Send a heartbeat when one is due. Raises amqp.ConnectionForced when those of the broker stay out."""
+        """Send a heartbeat when one is due. Raises amqp.ConnectionForced when the broker sends none."""
         self._connection.heartbeat_tick()
 
     def take_leave(self) -> None:
-        """Close the connection in agreement with the broker, if it answers."""
+        """Close the connection, and wait for the broker's answer."""
         with suppress(OSError, amqp.AMQPError):
             self._connection.set_timeout(LEAVE_S)
             self._connection.close()
         self.close()
 
     def close(self) -> None:
-        """Close the connection without a word to the broker."""
-        self._connection.set_timeout(LEAVE_S)  # TLS waits for an answer to its own farewell
+        """Close the connection without a message to the broker."""
+        self._connection.set_timeout(LEAVE_S)  # TLS waits for an answer to its close message
         self._connection.collect()
 
     def interrupt(self) -> None:

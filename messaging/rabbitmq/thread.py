@@ -22,7 +22,7 @@ YIELD_S: Final = 0.001
 """A wait in which other threads run. For 0 s gevent would not look at its timers."""
 
 ANSWER_S: Final = 2.0
-"""The longest wait for an answer of the broker, and for a confirm. Hints are worth no longer wait."""
+"""The longest wait for an answer of the broker, and for a confirm. A hint is of no use after it."""
 
 _CONNECT_S: Final = 1.5
 """Shorter than a stop may take: a connect to a host that does not answer cannot be interrupted everywhere."""
@@ -81,7 +81,7 @@ class LinkThread:
                 link.take_leave()
             except (OSError, amqp.AMQPError) as error:
                 self._lost(str(error))
-            except Exception as error:  # noqa: BLE001  # what the library makes of odd bytes must not end the thread
+            except Exception as error:  # noqa: BLE001  # an error of the library about malformed bytes must not end the thread
                 self._lost(f"{type(error).__name__}: {error}")
             finally:
                 link.close()

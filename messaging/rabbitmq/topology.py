@@ -11,7 +11,7 @@ import amqp
 logger: Final = logging.getLogger(__name__)
 
 HINT_TTL_MS: Final = 60_000
-"""A hint that is older is worth nothing: polling has found its work long ago."""
+"""Older hints are not needed: polling has found their work."""
 QUEUE_MAX: Final = 10_000
 """Hints of a queue. More push out the oldest ones."""
 DELIVERIES_MAX: Final = 5
@@ -19,13 +19,13 @@ DELIVERIES_MAX: Final = 5
 DELETED_S: Final = 2.0
 """The wait before a queue that was deleted is declared anew.
 
-RabbitMQ tells consumers of a deleted quorum queue nothing, and leaves them without deliveries, when the queue exists
-again within some milliseconds (seen with 3.10). So all processes wait for longer than that.
+When a deleted quorum queue exists again within some milliseconds, RabbitMQ sends its consumers neither a notice nor
+deliveries (seen with 3.10). So all processes wait for longer than that.
 """
 REFUSED_S: Final = 30.0
 """The wait before a queue is used again that the broker refuses, or that does not answer.
 
-A quorum queue without a majority of its replicas does not answer, and the queues of other gateways may well do.
+A quorum queue without a majority of its replicas does not answer, while the queues of other gateways may answer.
 """
 
 _ARGUMENTS: Final = {

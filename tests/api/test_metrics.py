@@ -347,7 +347,7 @@ def test_a_relay_of_the_store() -> None:
 
 
 def test_a_lag_of_unknown_age() -> None:
-    """There is no age in place of a wrong one."""
+    """A lag whose age is unknown has no age in the metrics."""
     world = World()
     world.relay = RelayHealth(12, None, led=True, refused=True)
     samples = collected(StoreCollector(world, world.gateway_currencies, relays=["events"]))

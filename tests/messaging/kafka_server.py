@@ -51,7 +51,7 @@ class KafkaServer:
         return f"127.0.0.1:{self.port}"
 
     def close(self) -> None:
-        """End the broker, which has lost everything."""
+        """End the broker, which loses its data."""
         self._process.send_to_group(signal.SIGKILL)
         self._process.wait()
         self._folder.cleanup()

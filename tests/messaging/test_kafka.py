@@ -74,7 +74,7 @@ def test_a_refusal_of_a_request_is_one_of_its_messages(broker: Kafka, error: int
 
 @pytest.mark.parametrize("error", [NOT_LEADER, UNKNOWN_SERVER_ERROR])
 def test_an_error_that_passes_is_no_refusal(broker: Kafka, error: int) -> None:
-    """The broker is being replaced, say. The event is published again later, and no alarm is raised."""
+    """It may be about to be replaced. The event is published again later, and no refusal is reported."""
     broker.proxy.error = error
     broker.fill()
     publisher = broker.publisher(confirm_s=1.5)

@@ -27,7 +27,7 @@ LED = (True, False)
 
 
 class Seen:
-    """What one process says of its relay and its announcer; None where it has none."""
+    """The statistics of a process's relay and announcer; None where it has none."""
 
     def __init__(self) -> None:
         self.relay: Callable[[], RelayStats] | None = None
@@ -108,7 +108,7 @@ def test_work_is_handed_from_one_process_to_another(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("duties", [Duties(*(False,) * 3), Duties(False, False, True)])  # noqa: FBT003  # a table
 def test_a_process_that_does_not_relay_asks_for_no_lease(scenario: Scenario, duties: Duties) -> None:
-    """Nor does it publish. It says that it has neither relay nor announcer."""
+    """It publishes nothing. It has statistics of neither a relay nor an announcer."""
     messaging, seen = scenario.start(duties)
     assert (seen.relay, seen.announcer) == (None, None)
     messaging.drain()
@@ -117,7 +117,7 @@ def test_a_process_that_does_not_relay_asks_for_no_lease(scenario: Scenario, dut
 
 
 def test_a_process_that_owns_its_store_publishes_and_hands_nothing_out(scenario: Scenario) -> None:
-    """There is nobody who could claim the work."""
+    """No other process could claim the work."""
     messaging, seen = scenario.start(Duties(relays=True, announces=False, processes=False))
     scenario.store.append([scenario.customer.deposit("t1")])
     until(lambda: len(scenario.module.broker.delivered) == 1)

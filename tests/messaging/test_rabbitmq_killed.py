@@ -146,7 +146,7 @@ def test_hints_go_on_after_a_node_was_killed(node: RabbitmqNode) -> None:
 def test_a_queue_that_does_not_answer(
     node: RabbitmqNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Hints of other gateways flow, and its own do so again when it answers. Each side says once what is wrong."""
+    """Hints of other gateways flow, and its own do so again when it answers. Each side logs once what is wrong."""
     for module in (announcing, consuming):
         monkeypatch.setattr(module, "REFUSED_S", 1.0)
     with closing(Flow(node)) as flow:
@@ -161,7 +161,7 @@ def test_a_queue_that_does_not_answer(
                 flow.announcer.announce(WorkHint("w-0", None, "bad"))
                 wait_until(lambda lost=lost: flow.announcer.lost > lost, "it is lost")  # type: ignore[misc]
                 flow.check("good")
-            wait_until(lambda: "no answer within" in caplog.text, "the consumer says it")
+            wait_until(lambda: "no answer within" in caplog.text, "the consumer logs it")
 
         node.suspend("payments.work.bad", until=silent)
         flow.check("bad")

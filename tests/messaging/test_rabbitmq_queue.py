@@ -163,7 +163,7 @@ def test_the_exchange_is_deleted(mq: RabbitmqNetwork) -> None:
 
 @pytest.mark.parametrize("what", ["queue", "exchange"])
 def test_topology_with_other_arguments(mq: RabbitmqNetwork, caplog: pytest.LogCaptureFixture, what: str) -> None:
-    """It is used as it is, with one warning on each side that says what differs. Other gateways have none."""
+    """It is used as it is, with one warning on each side that names the difference. Other gateways have none."""
     if what == "queue":
         mq.channel.queue_declare(mq.names.queue("gatewayA"), durable=True, auto_delete=False)
     else:

@@ -1,4 +1,4 @@
-"""The threads of RabbitMQ's queue: buffer, counters, heartbeats, and the end in spite of a broker that hangs."""
+"""The threads of RabbitMQ's queue: buffer, counters, heartbeats, and the end while a broker hangs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 def test_a_defect_that_the_adapter_does_not_know(
     mq: RabbitmqNetwork, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It costs the connection, not the thread. What was not acknowledged is delivered again."""
+    """It ends the connection, and the thread continues. What was not acknowledged is delivered again."""
     _, hints = subscribed(mq, "gatewayA")
     real = work_hints.decode
     errors = [MemoryError("a defect")]
@@ -94,7 +94,7 @@ def test_idle_connections_send_heartbeats(mq: RabbitmqNetwork, monkeypatch: pyte
 
 
 def test_a_frozen_broker_does_not_hold_a_close(mq: RabbitmqNetwork) -> None:
-    """Both threads end: while one waits for a confirm, and when no answer comes to the farewell of the other."""
+    """Both threads end: while one waits for a confirm, and when no answer comes to the close of the other."""
     queue, _ = subscribed(mq, "gatewayA")
     queue.announce(A1)
     counted(lambda: queue.announced == 1)

@@ -102,21 +102,21 @@ def test_hints_over_tls(mq: RabbitmqNetwork, encrypting: Encrypting, trusted: No
 
 @pytest.mark.parametrize(("untrusted", "reason"), REFUSALS, indirect=["untrusted"])
 def test_a_certificate_that_is_not_trusted_gets_nothing(encrypting: Encrypting, untrusted: str, reason: str) -> None:
-    """Neither credentials nor messages are sent, and the reason is said."""
+    """Neither credentials nor messages are sent, and the reason is kept."""
     with pytest.raises(BrokerUnavailableError, match=reason):
         RabbitmqPublisher(untrusted).publish([message(1)])
     queue = RabbitmqQueue(untrusted)
     queue.subscribe(["gatewayA"], lambda _: None)
     queue.announce(A1)
     for side in (queue._announcing, queue._consuming):
-        wait_until(lambda side=side: reason in (side._thread.problem or ""), "the reason is said")  # type: ignore[misc]
+        wait_until(lambda side=side: reason in (side._thread.problem or ""), "the reason is kept")  # type: ignore[misc]
     wait_until(lambda: queue.lost == 1, "the hint is lost")
     queue.close()
     assert encrypting.sent == []
 
 
 def test_a_server_without_tls_gets_no_credentials(mq: RabbitmqNetwork) -> None:
-    """The connection fails; there is no way back to one without TLS."""
+    """The connection fails; no connection without TLS replaces it."""
     sent: list[bytes] = []
     mq.proxy.on_request = sent.append
     with pytest.raises(BrokerUnavailableError):

@@ -62,7 +62,7 @@ def start(installation: Installation, *roles: str, **settings: str) -> list[Serv
 
 
 def test_through_the_database_alone(installation: Installation) -> None:
-    """Without a broker one process accepts, another calls the provider. Breakers and operators' commands cross over."""
+    """Without a broker one process accepts, another calls the provider. They share breakers and operators' commands."""
     installation.configure_gateways(a=f"{SECRETS['gatewayA']}lookup_after_s = [600]\nbreaker = {{ sleep_s = 0.5 }}\n")
     installation.simulator()
     (_, api), (port, processing) = start(installation, "api", "processor")
@@ -145,7 +145,7 @@ def test_an_unreachable_broker(installation: Installation, role: str) -> None:
 
 
 def test_a_relay_without_a_broker_says_so(installation: Installation) -> None:
-    """It runs, ready for what it may have to deliver later."""
+    """It starts and is ready, and one WARNING reports that it publishes nothing."""
     relay = installation.service(PAYMENTS_ROLE="relay")
     assert relay.said("there is no PAYMENTS_BROKER_URL: this relay publishes nothing") == 1
     assert installation.get("/readyz").status == 200
@@ -154,7 +154,7 @@ def test_a_relay_without_a_broker_says_so(installation: Installation) -> None:
 def test_over_a_broker(installation: Installation, published: EverythingPublished) -> None:
     """The relay announces what the api queued, the processor claims it, and every event is published in order.
 
-    So it is over an outage of the broker: work goes on meanwhile, and events follow by themselves.
+    During an outage of the broker the work continues. Afterwards the events follow by themselves.
     """
     installation.simulator()
     services = start(installation, "api", "processor", "relay", PAYMENTS_BROKER_URL=published.url)

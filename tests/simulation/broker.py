@@ -1,6 +1,6 @@
 """A broker that all processes of a world share: it takes events, confirms them, and delivers them to a consumer.
 
-What it confirmed, it keeps. What it took and did not confirm, it may keep or forget, when a connection ends. It is away
+It keeps what it confirmed. When a connection ends, it may keep or forget what it took and did not confirm. It is away
 for a time, ends connections within a batch, and refuses some events for a time or until an operator skips them.
 """
 
@@ -62,7 +62,7 @@ class Broker:
         return "the message is too large"
 
     def take(self, message: Message, process: int) -> Taken:
-        """Store ``message``, not yet surely."""
+        """Store ``message``, which may still be forgotten."""
         where = {"id": message.event_id, "stream": list(message.stream), "version": message.version}
         self._history.add("published", self._timeline.now, process=process, position=message.position, **where)
         taken = Taken(message, process)

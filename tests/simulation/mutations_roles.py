@@ -47,7 +47,7 @@ def _leased_by_nobody(history: History) -> None:
 
 
 def _hint_taken_for_a_claim(history: History) -> None:
-    """A processor calls a provider for work that it was told of and that it has not claimed."""
+    """A processor calls a provider for work that a hint named and that it has not claimed."""
     call = first(each for each in history.entries if each["what"] == "call")
     for entry in history.of("work"):
         if (row := entry["rows"].get(call["key"])) is not None:

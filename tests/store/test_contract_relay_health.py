@@ -72,7 +72,7 @@ def test_other_relays_are_left_out(store: PaymentStore, pass_time: PassTime) -> 
 
 
 def test_a_leader_that_gives_its_lease_back(store: PaymentStore) -> None:
-    """Nobody leads from then on."""
+    """No process leads from then on."""
     store.lead(NAME, "a", LEASE_S)
     assert store.relay_health(NAME).led
     store.resign(NAME, "a")

@@ -59,7 +59,7 @@ def known(store: SqliteStore) -> Customer:
 
 
 def test_the_database_refuses_a_second_event_of_a_version(store: SqliteStore, tmp_path: Path) -> None:
-    """Not the head alone decides: with a head that was set back, the key of the events refuses the version."""
+    """When a head was set back, the unique key of the events still refuses the version."""
     customer = known(store)
     first = customer.head
     assert store.append([customer.twin().deposit("t2")]) == [Committed()]

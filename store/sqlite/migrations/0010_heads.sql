@@ -34,7 +34,7 @@ CROSS JOIN events AS e ON e.position = last.position;
 
 DROP TABLE balances;
 
--- For people. No statement uses it.
+-- For operators. No statement uses it.
 CREATE VIEW balances AS
 SELECT
     h.stream_name,

@@ -184,7 +184,7 @@ def test_a_process_without_calls_retries_dead_letters_for_operators(accepting: S
 
 
 def test_a_process_without_calls_leaves_dead_letters_and_callbacks(accepting: Scenario, store: TroubledStore) -> None:
-    """Their timers, their matching and the lookups of a gateway that answers again are not its business."""
+    """It neither sends nor matches them, and makes no lookups due when a gateway answers again."""
     keep_a_callback(accepting)
     accepting.queued(1, delay_s=1.0)
     before = accepting.real.work_counts()
