@@ -54,7 +54,9 @@ def compose(settings: Settings, environ: Mapping[str, str]) -> Application:
     Raises SettingsError, GatewaySettingsError, MoneyError.
     """
     tables = gateways_file.read(settings.gateways_file)
-    gateways = Gateways.configured(tables, environ, loopback=settings.bind.is_loopback)
+    gateways = Gateways.configured(
+        tables, environ, loopback=settings.bind.is_loopback, callbacks=settings.serves_clients
+    )
     hide(*gateways.secret_texts)
     meters = Meters(gateways.by_name)
     relay_meters = RelayMeters(meters)
@@ -138,11 +140,21 @@ def _messaging_step(
     settings: Settings, messaging: MessagingProcess | None, start: Callable[[MessagingProcess], None]
 ) -> Step:
     """Relay, announcer of work and hints. Each connects on a thread of its own."""
-    if messaging is not None:
-        return Step("broker", lambda: start(messaging), drain=messaging.drain, stop=messaging.stop)
-    if settings.role is Role.RELAY:
-        return Step("broker", lambda: logger.warning("there is no PAYMENTS_BROKER_URL: this relay publishes nothing"))
-    return Step("broker")
+    problem = _relay_problem(settings) if settings.role is Role.RELAY else None
+    if problem is not None:
+        logger.warning(problem)
+    if messaging is None:
+        return Step("broker")
+    return Step("broker", lambda: start(messaging), drain=messaging.drain, stop=messaging.stop)
+
+
+def _relay_problem(settings: Settings) -> str | None:
+    """What a relay lacks, although it starts."""
+    if settings.broker_url is None:
+        return "there is no PAYMENTS_BROKER_URL: this relay publishes nothing"
+    if settings.has_own_address:
+        return "PAYMENTS_PUBLIC_URL is not set: events name this relay as the server of their schemas, which it is not"
+    return None
 
 
 def _create() -> Application:

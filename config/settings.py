@@ -141,6 +141,11 @@ class Settings:
         return sqlite_path(self.database_url)
 
     @property
+    def has_own_address(self) -> bool:
+        """Whether the public address is that of this process, as without PAYMENTS_PUBLIC_URL."""
+        return self.public_url == f"http://{self.bind}"
+
+    @property
     def serves_clients(self) -> bool:
         """Whether the process has more routes than /healthz, /readyz and /metrics."""
         return self.role in {Role.ALL, Role.API}

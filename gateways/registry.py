@@ -39,10 +39,15 @@ class Gateways:
     secrets: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def configured(cls, tables: Mapping[str, object], environ: Mapping[str, str], *, loopback: bool) -> Self:
-        """Make the gateways of ``tables``; nothing is sent yet. Raises GatewaySettingsError."""
+    def configured(
+        cls, tables: Mapping[str, object], environ: Mapping[str, str], *, loopback: bool, callbacks: bool = True
+    ) -> Self:
+        """Make the gateways of ``tables``; nothing is sent yet. Raises GatewaySettingsError.
+
+        ``callbacks``: whether this process accepts them. Otherwise it reads no secrets of callbacks.
+        """
         settings = read_settings(tables)
-        secrets = callback_secrets(settings, environ, loopback=loopback)
+        secrets = callback_secrets(settings, environ, loopback=loopback) if callbacks else _NO_SECRETS
         return cls(build_gateways(settings, secrets), settings, secrets)
 
     @property

@@ -93,7 +93,7 @@ class Reports:
     def log(self, level: int, text: str, *values: object) -> None:
         """Receive a line, as a logger does. Called by librdkafka. The adapter logs what follows at a higher level."""
         if _CONFIGURATION not in values:  # the warnings are about settings that are intended
-            self.note(min(level, logging.INFO), f"librdkafka: {text % values}")
+            self.note(min(level, logging.DEBUG), f"librdkafka: {text % values}")
 
     def note(self, level: int, text: str) -> None:
         """Collect a line for the log."""

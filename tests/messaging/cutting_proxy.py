@@ -53,6 +53,9 @@ class CuttingProxy:
         self.go_away()
         self._listener.close()
 
+    def _is_away(self) -> bool:
+        return not self.is_open
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
@@ -66,9 +69,16 @@ class CuttingProxy:
                     except OSError:  # the client refuses the certificate
                         client.close()
                         continue
-                server = socket.create_connection(self.server)
+                try:
+                    server = socket.create_connection(self.server)
+                except OSError:  # the server is away
+                    client.close()
+                    continue
                 self._sockets += [client, server]
                 self._accepted += 1
+                if self._is_away():  # since the connection was accepted
+                    self.cut()
+                    continue
                 for pair in ((client, server, 0), (server, client, self._accepted)):
                     threading.Thread(target=self._pass, args=pair, daemon=True).start()
 

@@ -63,3 +63,38 @@ def test_a_broker_of_another_kind_is_refused_with_one_line(tmp_path: Path) -> No
     [line] = done.stderr.splitlines()
     assert line.startswith("PAYMENTS_BROKER_URL must begin with one of amqp://, amqps://")
     assert "hunter2" not in line
+
+
+def test_only_roles_that_accept_callbacks_need_their_secrets() -> None:
+    """Bound to all interfaces, an api without the secrets is refused. A processor or a relay verifies no callback."""
+    statuses = {}
+    for role in ("api", "processor", "relay"):
+        environ = {
+            **os.environ,
+            "PAYMENTS_DATABASE_URL": "postgresql://nobody@localhost/none",
+            "PAYMENTS_BIND": "0.0.0.0:8080",
+            "PAYMENTS_ROLE": role,
+        }
+        command = [sys.executable, "-c", "import wsgi"]
+        done = subprocess.run(command, cwd=CHECKOUT, env=environ, capture_output=True, check=False)
+        statuses[role] = done.returncode
+    assert statuses == {"api": 2, "processor": 0, "relay": 0}
+
+
+def test_a_relay_says_that_it_serves_no_schemas() -> None:
+    """Without PAYMENTS_PUBLIC_URL the events would name its own address."""
+    said = {}
+    for url in ("", "https://payments.example.com"):
+        environ = {
+            **os.environ,
+            "PAYMENTS_DATABASE_URL": "postgresql://nobody@localhost/none",
+            "PAYMENTS_BROKER_URL": "amqp://localhost",
+            "PAYMENTS_PUBLIC_URL": url,
+            "PAYMENTS_ROLE": "relay",
+        }
+        program = "import wsgi; wsgi.service._steps(lambda: 0)"
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=True
+        )
+        said[url] = "PAYMENTS_PUBLIC_URL is not set" in done.stderr
+    assert said == {"": True, "https://payments.example.com": False}
