@@ -68,7 +68,7 @@ class Actors:
     ) -> None:
         """``shared``: other processes work on this store."""
         self._runtime, self._store, self._queue, self._gateways = runtime, store, queue, gateways
-        self._polls = shared and settings.processing
+        self._shared, self._polls = shared, shared and settings.processing
         self._settings, self._listener = settings, listener
         self.owner = runtime.new_id()
         self.health = Health()
@@ -231,7 +231,7 @@ class Actors:
             changed=lambda state: listener.breaker_changed(name, state),
         )
         executor = runtime.executor(f"gateway-{name}", options.max_concurrent)
-        return Bulkhead(gateway, options.adapter, breaker, executor, options.max_concurrent)
+        return Bulkhead(gateway, options.adapter, breaker, executor, options.max_concurrent, shared=self._shared)
 
     def _policy(self, gateway: Gateway, options: GatewaySettings) -> RetryPolicy:
         settings = self._settings

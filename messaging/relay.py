@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
-from messaging.port import BrokerUnavailableError, Message, Publisher, Refused
+from messaging.port import BrokerUnavailableError, Message, Published, Publisher, Refused
 from messaging.waves import shallow
 from store.errors import CorruptStoreError, StoreError
 from store.event_json import position_on_wire
@@ -26,7 +26,9 @@ logger: Final = logging.getLogger(__name__)
 RELAY_OF_EVENTS: Final = "events"
 """The name of the relay that publishes to the broker."""
 BATCH_MAX: Final = 500
-"""Events of one batch. Larger ones save little."""
+"""Events of one batch. Larger ones save little. Slow or failing batches make the next ones smaller."""
+TOOK_MIN_S: Final = 0.001
+"""The shortest time that a batch counts for."""
 WAVES_MAX: Final = 100
 """Events of one stream in a batch: each waits for the confirm of the one before it, while the lease gets older."""
 IDLE_S: Final = 0.2
@@ -98,6 +100,8 @@ class Relay:
         self._make_messages, self._publisher = make_messages, publisher
         self._lease_s, self._monotonic, self._batch_max = lease_s, monotonic, batch_max
         self._on_published = on_published
+        self._limit = batch_max
+        """Events of the next batch."""
         self._lease: RelayLease | None = None
         self._known = RelayLease(0, 0, 0)
         """The newest lease that this process had, at its last known checkpoint."""
@@ -145,7 +149,7 @@ class Relay:
         lease = self._leading()
         if lease is None:
             return min(self._lease_s / 3, STANDBY_S)
-        limit = self._batch_max if self.state.refused is None else 1  # a refused event is tried alone
+        limit = self._limit if self.state.refused is None else 1  # a refused event is tried alone
         events = shallow(self._store.all_events(None, after=lease.position, limit=limit), WAVES_MAX)
         feed = self._store.feed()  # after the events: they are of this generation, or of an earlier one
         self.state = self.state._replace(backlog=max(feed.last - lease.position, 0))
@@ -192,9 +196,7 @@ class Relay:
     def _publish(self, lease: RelayLease, events: Sequence[StoredEvent]) -> float:
         messages, refused = self._messages(events, lease.generation)
         if messages:
-            began = self._monotonic()
-            published = self._publisher.publish(messages)
-            self._on_published(self._monotonic() - began)
+            published = self._timed(messages)
             if published.confirmed:
                 last = messages[published.confirmed - 1].position
                 if not self._store.advance(self._name, lease.token, last, lease.generation):
@@ -212,6 +214,22 @@ class Relay:
         if refused is None:
             return 0.0
         return self._refused(lease, refused)
+
+    def _timed(self, messages: Sequence[Message]) -> Published:
+        """Publish a batch, and choose the size of the next one: it should take at most a third of the lease.
+
+        A batch that takes longer than the lease would be lost to another relay, again and again. One that fails moves
+        nothing, so a connection that is always lost after some messages needs batches that fit between the losses.
+        """
+        before, count = self._limit, len(messages)
+        self._limit = max(min(before, count) // 2, 1)  # unless it succeeds
+        began = self._monotonic()
+        published = self._publisher.publish(messages)
+        took_s = self._monotonic() - began
+        self._on_published(took_s)
+        fitting = count * self._lease_s / 3 / max(took_s, TOOK_MIN_S)
+        self._limit = max(int(min(2 * before, fitting, self._batch_max)), 1)
+        return published
 
     def _messages(self, events: Sequence[StoredEvent], generation: int) -> tuple[list[Message], Refused | None]:
         """The messages of the events up to the first that cannot be made, and why it cannot."""

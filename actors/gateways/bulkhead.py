@@ -29,6 +29,8 @@ class Bulkhead:
     breaker: GatewayBreaker
     executor: Executor
     max_concurrent: int
+    shared: bool = False
+    """Whether other processes call the gateway, too, and could do what waits here."""
     waiting: deque[WorkItem] = field(default_factory=deque)
     in_flight: int = 0
     recording: set[Permit] = field(default_factory=set)
@@ -53,8 +55,18 @@ class Bulkhead:
     def claimable(self) -> int:
         """How much due work it can take: one piece as a probe behind an open breaker, none if an operator opened it."""
         if self.breaker.last_state == "closed":
-            return CLAIM_MAX
+            return min(CLAIM_MAX, max(2 * self.max_concurrent - self._outstanding, 0)) if self.shared else CLAIM_MAX
         return 1 if self.breaker.mode == "auto" and not self.waiting and not self.in_flight else 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more work is to be claimed: room for many pieces, which are claimed together."""
+        return not self.shared or self.breaker.last_state != "closed" or self._outstanding <= self.max_concurrent
+
+    @property
+    def _outstanding(self) -> int:
+        """The work that this process has, sent or not."""
+        return self.in_flight + len(self.waiting)
 
     def stats(self, name: str) -> GatewayStats:
         """An approximate snapshot, for any thread."""

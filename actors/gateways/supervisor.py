@@ -181,7 +181,7 @@ class GatewaySupervisorActor(ServiceActor):
             self._backpressure.open[name] = False
         elif waiting <= BACKPRESSURE_OFF_AT:
             self._backpressure.open[name] = self._backpressure.processing
-            if bulkhead.capacity_wanted:
+            if bulkhead.capacity_wanted and bulkhead.has_room:
                 self._scheduler.tell(CapacityFree(name))
                 bulkhead.capacity_wanted = False  # last: repeating it is harmless, omitting it stops the gateway
 

@@ -9,6 +9,7 @@ from itertools import count
 
 import pytest
 
+from messaging.port import BrokerUnavailableError
 from messaging.relay import REFUSED_S, RETRY_FIRST_S, RETRY_MAX_S, WAVES_MAX, Relay
 from store.backend import PaymentStore
 from store.errors import StoreUnavailableError
@@ -158,6 +159,40 @@ def test_each_batch_is_timed(scenario: Scenario) -> None:
     scenario.broker.is_up = False
     relay.step()
     assert len(took) == 1
+
+
+@pytest.mark.parametrize("confirm_s", [0.05, 0.2, 1.0])
+def test_confirms_that_are_slow_for_the_lease_delay_only(scenario: Scenario, confirm_s: float) -> None:
+    """Another relay takes each lease that expires. The batches become so small that they end in time."""
+    lease_s = 4.0
+    scenario.fill(40)
+
+    def confirm(step: str) -> None:
+        if step == "confirm":
+            scenario.wait(confirm_s)
+            if scenario.at().lease_left_s == 0 and scenario.store.lead(NAME, "another", lease_s):
+                scenario.store.resign(NAME, "another")
+
+    scenario.broker.at_step = confirm
+    scenario.drain(scenario.relay(lease_s=lease_s, batch_max=120))
+    scenario.check()
+
+
+def test_a_connection_that_is_always_lost_delays_only(scenario: Scenario) -> None:
+    """The broker loses the connection after every seven messages: the batches become so small that they get through."""
+    scenario.fill(40)
+    sent = 0
+
+    def confirm(step: str) -> None:
+        nonlocal sent
+        if step == "confirm":
+            sent += 1
+            if sent % 7 == 0:
+                raise BrokerUnavailableError("cut")
+
+    scenario.broker.at_step = confirm
+    scenario.drain(scenario.relay(batch_max=120))
+    scenario.check()
 
 
 def test_an_idle_relay_notices_a_broker_that_is_away(scenario: Scenario) -> None:

@@ -15,7 +15,9 @@ ACCEPTING: Final = frozenset({"all", "api"})
 
 def role_violations(history: History) -> Iterator[str]:
     """Every call, lease, command and message of a process whose role does not do that."""
-    watch = _Watch({entry["process"]: entry["role"] for entry in history.of("boot")})
+    if not (boots := history.of("boot")):
+        return  # of real processes, which have no number
+    watch = _Watch({entry["process"]: entry["role"] for entry in boots})
     for entry in history.entries:
         yield from watch.see(entry)
 

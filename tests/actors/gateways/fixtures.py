@@ -135,6 +135,7 @@ class Supervised:
 
     names: Sequence[str] = (GATEWAY,)
     max_concurrent: int = 3
+    on_shared_store: bool = False
     runtime: SimulatedRuntime = field(default_factory=lambda: SimulatedRuntime(random.Random(1), started_at=100.0))
     customer: Inbox = field(default_factory=Inbox)
     scheduler: Inbox = field(default_factory=Inbox)
@@ -178,7 +179,9 @@ class Supervised:
             now=self.runtime.now,
             changed=lambda state: self.heard.breaker_changed(name, state),
         )
-        return Bulkhead(self.gateways[name], name, breaker, self.slots[name], self.max_concurrent)
+        return Bulkhead(
+            self.gateways[name], name, breaker, self.slots[name], self.max_concurrent, shared=self.on_shared_store
+        )
 
     @property
     def gateway(self) -> SmallGateway:

@@ -150,6 +150,22 @@ def test_capacity_is_reported_once_for_each_claimed_batch(supervised: Supervised
     assert supervised.scheduler.of(CapacityFree) == [CapacityFree(GATEWAY)] * 2
 
 
+def test_a_process_on_a_shared_store_takes_little_more_than_it_calls() -> None:
+    """Twice its slots, and more only when half of that is done: other processes can claim the rest."""
+    supervised = Supervised(on_shared_store=True)
+    bulkhead = supervised.bulkheads[GATEWAY]
+    assert bulkhead.claimable == 6
+    supervised.submit(*[work() for _ in range(6)], claimed=True)
+    assert (bulkhead.claimable, supervised.scheduler.of(CapacityFree)) == (0, [])
+    for _ in range(2):
+        supervised.end()
+        supervised.run()
+    assert (bulkhead.claimable, supervised.scheduler.of(CapacityFree)) == (2, [])
+    supervised.end()
+    supervised.run()
+    assert (bulkhead.claimable, supervised.scheduler.of(CapacityFree)) == (3, [CapacityFree(GATEWAY)])
+
+
 def test_a_drain_sends_nothing_more(supervised: Supervised) -> None:
     """After the drain no call begins, running calls end and are reported, and new work stays queued."""
     supervised.submit(*[work() for _ in range(10)])
