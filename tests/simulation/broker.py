@@ -24,14 +24,21 @@ AT_ONCE: Final = 0.7
 """Share of the events that are delivered before they are confirmed."""
 AGAIN: Final = 0.03
 """Share of the deliveries that are repeated because the consumer did not acknowledge them."""
+CONFIRMS_S: Final = (0.0, 0.0, 0.0, 0.05, 0.4, 2.0)
+"""Times that the confirms of a wave take: a seed chooses one.
+
+All are shorter than any lease, so that a batch of one event ends in time. Several waves may take longer than a lease.
+"""
 
 
 class Broker:
-    """The events that the broker holds. ``rate`` is that of its faults."""
+    """The events that the broker holds. ``rate`` is that of its faults. Its confirms stay slow after the last fault."""
 
     def __init__(self, chance: random.Random, history: History, timeline: Timeline, rate: float) -> None:
         self._chance, self._history, self._timeline, self._rate = chance, history, timeline, rate
         self._away_until = 0.0
+        self.confirms_s: Final = chance.choice(CONFIRMS_S)
+        history.add("broker", timeline.now, confirms_s=self.confirms_s)
         self._refused_until: dict[str, float] = {}
         """By the ids of all events that it was offered."""
         self.calm = False
@@ -157,6 +164,8 @@ class SimulatedPublisher:
                     sent.append(self._broker.take(message, self._runtime.process))
                 else:
                     refusals[place] = reason
+            if self._broker.confirms_s:
+                self._runtime.pause(self._broker.confirms_s)
             self._on_the_way()
         except BaseException:  # the process may have ended here
             self._broker.lose(sent)

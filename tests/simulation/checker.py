@@ -15,6 +15,7 @@ from tests.simulation.checker_children import children_violations
 from tests.simulation.checker_events import event_violations
 from tests.simulation.checker_gateways import effect_violations, sending_violations
 from tests.simulation.checker_keys import key_violations
+from tests.simulation.checker_leases import lease_violations
 from tests.simulation.checker_operators import operator_violations
 from tests.simulation.checker_reading import reading_violations
 from tests.simulation.checker_refusals import refusal_violations
@@ -41,6 +42,7 @@ def violations(history: History) -> list[str]:
     found += operator_violations(history, fold)
     found += children_violations(history, fold)
     found += event_violations(history)
+    found += lease_violations(history)
     found += role_violations(history)
     found += _tables(history, fold)
     return found

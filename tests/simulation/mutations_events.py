@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from tests.simulation.history import History
@@ -13,10 +13,11 @@ Falsify = Callable[[History], None]
 
 
 def has_deliveries(history: History) -> bool:
-    """Whether events were published, refused and skipped, hints arrived, and two processes led one after the other."""
+    """Whether events were published, refused and skipped, hints arrived, and leases ended before another owner led."""
     leaders = {entry["process"] for entry in history.of("led") if entry["name"] == "events"}
     return (
         len(leaders) > 1
+        and all(any(_takeovers(history, name)) for name in ("events", "work"))
         and any(entry["moved"] for entry in _advances(history))
         and any(entry["action"] == "skip" for entry in history.of("moved"))
         and any(entry["version"] > 1 for entry in history.of("delivered"))
@@ -162,6 +163,52 @@ def _token_of_before(history: History) -> None:
     _insert_after(history, _led(history), {**_led(history), "token": 0})
 
 
+def _takeovers(history: History, name: str) -> Iterator[tuple[Entry, Entry]]:
+    """The leases of another owner than the one before, which was not given back. Each with the one before."""
+    before: Entry | None = None
+    for entry in history.entries:
+        if entry["what"] == "resigned" and entry["name"] == name:
+            before = None
+        elif entry["what"] == "led" and entry["name"] == name:
+            if before is not None and entry["owner"] != before["owner"]:
+                yield before, entry
+            before = entry
+
+
+def _takes_a_live_lease(name: str) -> Falsify:
+    def mutate(history: History) -> None:
+        before, takeover = first(_takeovers(history, name))
+        takeover["since"] = before["until"] - 0.001
+
+    return mutate
+
+
+def _another_leads_too(name: str) -> Falsify:
+    """A second owner leads at once after the first, under a token of its own."""
+
+    def mutate(history: History) -> None:
+        led = first(each for each in history.entries if each["what"] == "led" and each["name"] == name)
+        _insert_after(history, led, {**led, "owner": "another", "token": led["token"] + 1})
+
+    return mutate
+
+
+def _token_kept_at_a_takeover(history: History) -> None:
+    before, takeover = first(_takeovers(history, "work"))
+    takeover["token"] = before["token"]
+
+
+def _resigned_for_another(history: History) -> None:
+    """Only the owner of a lease can give it back."""
+    led = first(each for each in history.entries if each["what"] == "led" and each["name"] == "work")
+    _insert_after(history, led, {**led, "owner": "another", "token": led["token"] + 1})
+    _insert_after(history, led, {**led, "what": "resigned", "owner": "another"})
+
+
+def _announced_by_a_follower(history: History) -> None:
+    _drop(history, [each for each in history.entries if each["what"] == "led" and each["name"] == "work"])
+
+
 def _begins_elsewhere(history: History) -> None:
     _led(history)["position"] += 1
 
@@ -221,6 +268,11 @@ EVENTS: Final[list[tuple[Falsify, str]]] = [
     (_moved_without_a_call, "17: the checkpoint is at .* without a move"),
     (_two_leaders, "17: .* the token of"),
     (_token_of_before, "17: .* leads under 0"),
+    *((_takes_a_live_lease(name), f"leases: .* took the lease .* of {name}") for name in ("events", "work")),
+    *((_another_leads_too(name), f"leases: another took the lease .* of {name}") for name in ("events", "work")),
+    (_resigned_for_another, "leases: another took the lease .* of work"),
+    (_token_kept_at_a_takeover, "leases: .* has token .* of work"),
+    (_announced_by_a_follower, "leases: process .* announced .* and has never led"),
     (_begins_elsewhere, "17: .* begins at"),
     (_backlog_left, "17: the checkpoint is at .* long after the last fault"),
     (_stays_for_ever, "17: the relay still stays before"),

@@ -107,7 +107,13 @@ class Process:
         self.real = world.database.open(clock)
         self._closing.append(self.real)
         self.recording = RecordingStore(
-            self.real, world.eyes, world.history, world.timeline, self.number, servers_clock=not world.exclusive
+            self.real,
+            world.eyes,
+            world.history,
+            world.timeline,
+            self.number,
+            clock=clock,
+            servers_clock=not world.exclusive,
         )
         self.store = store = FaultyStore(
             self.recording,

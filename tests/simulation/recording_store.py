@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
 
+from actors.runtime.simulated import EPOCH
 from domain.events import VOCABULARY
 from store.port import (
     AppendResult,
@@ -122,14 +124,23 @@ class Eyes:
 class RecordingStore:
     """Implements store.port.Store: a real store whose calls are recorded.
 
-    ``servers_clock``: the times are those of a server, so a process's clock has no influence.
+    ``clock`` is the one of the store. ``servers_clock``: the times are those of a server, so a process's clock has no
+    influence.
     """
 
     def __init__(
-        self, store: AnyStore, eyes: Eyes, history: History, timeline: Timeline, process: int, *, servers_clock: bool
+        self,
+        store: AnyStore,
+        eyes: Eyes,
+        history: History,
+        timeline: Timeline,
+        process: int,
+        *,
+        clock: Callable[[], datetime],
+        servers_clock: bool,
     ) -> None:
         self._real, self.eyes, self._history, self._timeline = store, eyes, history, timeline
-        self._process, self._servers_clock = process, servers_clock
+        self._process, self._clock, self._servers_clock = process, clock, servers_clock
         self.owner: str | None = None
         """The newest registered owner."""
         self.eyes.look()
@@ -139,6 +150,11 @@ class RecordingStore:
         """The real store, with its clock set to the present time."""
         self.eyes.tell_time()
         return self._real
+
+    @property
+    def clock_s(self) -> float:
+        """The store's clock, in seconds since the beginning of the world's time."""
+        return round((self._clock() - EPOCH).total_seconds(), 6)
 
     def note(self, what: str, **fields: object) -> None:
         """Record what a call of this process did."""

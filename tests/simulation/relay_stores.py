@@ -79,7 +79,9 @@ class RecordingRelays:
         """See RelayStore."""
         lease = self.real.lead(name, owner, lease_s)
         if lease is not None:
-            self._recording.note("led", name=name, owner=owner, **lease._asdict())
+            since = self._recording.clock_s
+            when = {"since": since, "until": since + lease_s}
+            self._recording.note("led", name=name, owner=owner, **when, **lease._asdict())
         return self._seen(lease)
 
     def advance(self, name: str, token: int, position: int, generation: int) -> bool:
@@ -97,6 +99,7 @@ class RecordingRelays:
     def resign(self, name: str, owner: str) -> None:
         """See RelayStore."""
         self.real.resign(name, owner)
+        self._recording.note("resigned", name=name, owner=owner)
         self._seen(None)
 
     def _seen(self, result: T) -> T:

@@ -13,7 +13,7 @@ from messaging.port import Published, Refused
 from messaging.relay import Relay
 from messaging.waves import Numbered, SendWave
 from store.port import RelayLease, StoredEvent
-from tests.simulation import broker
+from tests.simulation import broker, world
 from tests.simulation.checker import violations
 from tests.simulation.relay_stores import FaultyRelayStore, RecordingRelays
 from tests.simulation.roles import Role, shape_of
@@ -23,6 +23,10 @@ ROLES_APART: Final = shape_of("api,processor,relay,relay")
 SEEDS_MAX: Final = 60
 FOUND_BEFORE: Final = 9
 """The seed that finds the rarest of them: an event is refused there. The others are found by the first seed."""
+SEED_OF_LARGE_BATCHES: Final = 2
+"""A seed with a lease of 15 s, a large batch, and many events of one customer."""
+ENOUGH_STEPS: Final = 8_000
+"""Steps in which that world comes to rest after its last fault."""
 Break = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -75,6 +79,23 @@ def _no_fence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RecordingRelays, "advance", unfenced)
 
 
+def _leads_at_any_time(name: str) -> Break:
+    """The store gives the lease of this name to whatever owner asks for it."""
+
+    def break_it(patch: pytest.MonkeyPatch) -> None:
+        lead = RecordingRelays.lead
+
+        def unguarded(relays: RecordingRelays, asked: str, owner: str, lease_s: float) -> RelayLease | None:
+            now = relays.real.checkpoint(asked)
+            if asked == name and now is not None and now.owner is not None:
+                relays.real.resign(asked, now.owner)
+            return lead(relays, asked, owner, lease_s)
+
+        patch.setattr(RecordingRelays, "lead", unguarded)
+
+    return break_it
+
+
 def _past_a_gap(patch: pytest.MonkeyPatch) -> None:
     """The feed is read past a position whose event becomes visible later."""
     all_events = FaultyRelayStore.all_events
@@ -107,6 +128,7 @@ BROKEN: Final[list[tuple[Break, str]]] = [
     (_one_wave, "17: .* was published .* predecessor is not confirmed"),
     (_skip_refused, "17: the checkpoint moved .* not confirmed"),
     (_no_fence, "17: process .* moved the checkpoint .* under"),
+    *((_leads_at_any_time(name), f"leases: .* took the lease .* of {name}") for name in ("events", "work")),
     (_past_a_gap, "17: .* predecessor is not confirmed|17: the checkpoint moved .* not confirmed"),
     (_other_version, "17: .* other contents: sequence"),
     (_api_processes, "roles: the api process 0 leased"),
@@ -124,3 +146,27 @@ def test_a_broken_part_is_found(
         if any(re.match(promise, found) for found in violations(simulate(seed, folder, shape=ROLES_APART))):
             return
     raise AssertionError(f"not found within {SEEDS_MAX} seeds")
+
+
+def test_batches_that_take_longer_than_the_lease_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Two relays that always publish whole batches take the lease from each other without end; the relay does not."""
+    monkeypatch.setattr(broker, "CONFIRMS_S", [max(broker.CONFIRMS_S)])
+    monkeypatch.setattr(world, "STEPS_MAX", ENOUGH_STEPS)
+
+    def found() -> list[str]:
+        history = simulate(SEED_OF_LARGE_BATCHES, tmp_path_factory.mktemp("slow"), shape=ROLES_APART)
+        return [each for each in violations(history) if each.startswith("17: ")]
+
+    assert found() == []
+    timed = Relay._timed
+
+    def whole(relay: Relay, messages: Sequence[Message]) -> Published:
+        try:
+            return timed(relay, messages)
+        finally:
+            relay._limit = relay._batch_max
+
+    monkeypatch.setattr(Relay, "_timed", whole)
+    assert any(each.startswith("17: the checkpoint is at") for each in found())

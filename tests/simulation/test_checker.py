@@ -30,11 +30,11 @@ FOUND_BEFORE: Final[dict[tuple[Shape, Suits], int]] = {
     (ONE, has_callbacks): 1,
     (ONE, has_operator_commands): 264,
     (ONE, has_children): 30,
-    (TWO, suits): 15,
+    (TWO, suits): 36,
     (TWO, has_callbacks): 1,
     (TWO, has_operator_commands): 316,
-    (TWO, has_children): 14,
-    (ROLES_APART, has_deliveries): 9,
+    (TWO, has_children): 36,
+    (ROLES_APART, has_deliveries): 38,
 }
 """Where the search starts, by the roles of the processes: it takes long, and usually ends with the same seed."""
 CASES: Final = [

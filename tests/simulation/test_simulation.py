@@ -110,7 +110,8 @@ def test_each_kind_of_fault_occurs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 TROUBLES_OF_MESSAGES = (
-    "away", "refused", "skip", "rewind", "stale", "taken over", "again", "unconfirmed", "lost hint", "repeated hint",
+    "away", "refused", "skip", "rewind", "stale", "taken over", "given back", "again", "unconfirmed",
+    "lost hint", "repeated hint", "slow confirms",
     *map(",".join, SHAPES),
 )  # fmt: skip
 
@@ -121,7 +122,9 @@ def _troubles_of_messages(history: History) -> Iterator[str]:
     yield ",".join(roles[process] for process in sorted(roles))
     yield from ("away" for _ in history.of("broker-away"))
     yield from ("refused" for _ in history.of("refused"))
+    yield from ("slow confirms" for entry in history.of("broker") if entry["confirms_s"])
     yield from (entry["action"] for entry in history.of("moved"))
+    yield from ("given back" for _ in history.of("resigned"))
     yield from ("stale" for entry in history.of("advanced") if not entry["moved"])
     leaders = [entry["process"] for entry in history.of("led") if entry["name"] == "events"]
     yield from ("taken over" for before, after in pairwise(leaders) if before != after)
