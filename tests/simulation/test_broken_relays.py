@@ -21,7 +21,7 @@ from tests.simulation.world import simulate
 
 ROLES_APART: Final = shape_of("api,processor,relay,relay")
 SEEDS_MAX: Final = 60
-FOUND_BEFORE: Final = 9
+FOUND_BEFORE: Final = 14
 """The seed that finds the rarest of them: an event is refused there. The others are found by the first seed."""
 SEED_OF_LARGE_BATCHES: Final = 2
 """A seed with a lease of 15 s, a large batch, and many events of one customer."""
