@@ -14,7 +14,8 @@ import amqp
 
 from messaging import hints
 from messaging.port import HintHandler
-from messaging.rabbitmq.link import Address, Link
+from messaging.rabbitmq.address import Address
+from messaging.rabbitmq.link import Link
 from messaging.rabbitmq.thread import ANSWER_S, YIELD_S, LinkThread
 from messaging.rabbitmq.topology import DELETED_S, REFUSED_S, Names, Topology, refusal_of
 
@@ -34,7 +35,7 @@ class Consuming:
     """The consuming side of a queue. For many threads; handlers run in its thread."""
 
     def __init__(self, address: Address, names: Names) -> None:
-        self._topology = Topology(names)
+        self._topology = Topology(names, address)
         self._thread = LinkThread(address, "payments processor", self._serve)
         self._lock = threading.Lock()
         self._started = self._closed = False

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 import amqp
 
+from messaging.rabbitmq.address import Address
+
 logger: Final = logging.getLogger(__name__)
 
 HINT_TTL_MS: Final = 60_000
@@ -51,8 +53,9 @@ class Names(NamedTuple):
 class Topology:
     """Declares queues after each connect. What the broker refuses is logged, and what exists is used as it is."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, address: Address) -> None:
         self.names: Final = names
+        self._address = address
         self._problems: dict[str, str] = {}
         """By gateway: what was logged last."""
 
@@ -73,8 +76,8 @@ class Topology:
         """Log a problem with the queue of ``gateway``, unless it is the last one. An empty text: there is none."""
         if problem and self._problems.get(gateway) != problem:
             logger.warning(
-                "problem with a queue of work hints in RabbitMQ; polling finds the work meanwhile: %s",
-                problem,
+                "problem with a queue of work hints; polling finds the work meanwhile: %s",
+                self._address.problem(problem),
                 extra={"fields": {"gateway": gateway, "queue": self.names.queue(gateway)}},
             )
         self._problems[gateway] = problem
