@@ -27,6 +27,11 @@ T = TypeVar("T")
 EXCHANGE: Final = "payments.events"
 
 _PREFIX: Final = "payments."
+_ABOUT_A_MESSAGE: Final = (amqp.PreconditionFailed, amqp.ContentTooLarge)
+"""Channel errors that a repetition of the message would get again, such as for one that is too large.
+
+The others are about the exchange or the rights of the user, and need no decision about the message.
+"""
 
 
 class RabbitmqPublisher:
@@ -70,9 +75,11 @@ class RabbitmqPublisher:
             for one in rest:
                 try:
                     refusals |= self._using(lambda link, one=one: link.confirms.publish([one]))  # type: ignore[misc]
-                except amqp.ChannelError as error:
+                except _ABOUT_A_MESSAGE as error:
                     refusals[one.place] = self._address.hide(str(error))
                     break  # as a rule the others would be refused, too
+                except amqp.ChannelError as error:
+                    raise self._unavailable(error) from error
             return refusals
 
     def _using(self, job: Callable[[_EventLink], T]) -> T:

@@ -148,6 +148,16 @@ def test_an_exchange_that_vanishes_under_the_connection(broker: RabbitMQ) -> Non
     assert publisher.publish([message(4)]) == Published(1)
 
 
+def test_an_exchange_that_stays_away_is_no_refusal_of_a_message(
+    broker: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it is deleted again and again. No event is in doubt."""
+    broker.channel.exchange_delete(broker.exchange)
+    monkeypatch.setattr(amqp.Channel, "exchange_declare", lambda *_, **__: None)
+    with pytest.raises(BrokerUnavailableError, match=r"RabbitMQ at 127\.0\.0\.1:.*NOT_FOUND"):
+        broker.publisher().publish([message(1)])
+
+
 @pytest.mark.parametrize("error", [ValueError("odd"), struct.error("odd"), UnicodeError("odd")])
 def test_an_error_of_the_library_while_it_connects(
     broker: RabbitMQ, monkeypatch: pytest.MonkeyPatch, error: Exception
