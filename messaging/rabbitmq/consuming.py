@@ -28,7 +28,7 @@ _IDLE_S: Final = 0.25
 """How often an idle thread looks for new subscriptions and for the end."""
 _GLANCE_S: Final = 0.001
 _YIELD_EVERY: Final = 50
-"""Hints after which other threads run."""
+"""Hints after which other threads run. After a longer message than a hint they run at once."""
 
 
 class Consuming:
@@ -82,11 +82,12 @@ class Consuming:
             except TimeoutError:
                 link.beat()
             while self._deliveries and not self._thread.stopping.is_set():
-                self._deliver(*self._deliveries.popleft())
-                since_yield += 1
-            if since_yield >= _YIELD_EVERY:
-                since_yield = 0
-                time.sleep(YIELD_S)
+                gateway, message = self._deliveries.popleft()
+                self._deliver(gateway, message)
+                since_yield += 1 if len(message.body or b"") <= hints.HINT_MAX else _YIELD_EVERY
+                if since_yield >= _YIELD_EVERY:
+                    since_yield = 0
+                    time.sleep(YIELD_S)
 
     def _consume_missing(self, link: Link) -> bool:
         """Consume one more queue; returns False when none is missing. Deliveries of the others go on in between."""

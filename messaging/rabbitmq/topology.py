@@ -16,6 +16,8 @@ HINT_TTL_MS: Final = 60_000
 """Older hints are not needed: polling has found their work."""
 QUEUE_MAX: Final = 10_000
 """Hints of a queue. More push out the oldest ones."""
+QUEUE_BYTES_MAX: Final = 1_048_576
+"""Bytes of the hints of a queue: some thousand of them. It bounds what foreign messages may take."""
 DELIVERIES_MAX: Final = 5
 """Deliveries of a hint whose consumers die before they acknowledge it."""
 DELETED_S: Final = 2.0
@@ -35,6 +37,7 @@ _ARGUMENTS: Final = {
     "x-message-ttl": HINT_TTL_MS,
     "x-delivery-limit": DELIVERIES_MAX,
     "x-max-length": QUEUE_MAX,
+    "x-max-length-bytes": QUEUE_BYTES_MAX,
     "x-overflow": "drop-head",
 }
 
