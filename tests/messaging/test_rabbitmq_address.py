@@ -83,7 +83,7 @@ def test_an_address_that_is_not_accepted(url: str) -> None:
     """By either side. The text names the rule."""
     for make in (Address.of, RabbitmqPublisher, work_queue):
         with pytest.raises(ValueError, match=r"^must "):
-            make(url)  # type: ignore[operator]
+            make(url)
 
 
 @pytest.mark.parametrize(
