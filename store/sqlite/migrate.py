@@ -8,7 +8,7 @@ from typing import Final
 
 import apsw
 
-from store.errors import StoreUnavailableError
+from store.errors import CorruptStoreError, StoreUnavailableError
 from store.sqlite.command_connections import check_service_files, keep_log
 from store.sqlite.connection import BUSY_TIMEOUT_MS
 from store.sqlite.failures import translation
@@ -22,7 +22,7 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
     """Create the file if it is missing, and apply the missing scripts, each in one transaction.
 
     Returns the numbers applied. Concurrent calls are safe: one waits for the other. Raises SchemaError for a file of a
-    newer version. Raises StoreUnavailableError when the file is missing, or is not the one that a service has open.
+    newer version, StoreUnavailableError when the file is not the one that a service has open, and CorruptStoreError for a row that a script cannot keep.
     """
     scripts = migrations() if scripts is None else scripts
     refuse_to_begin_empty(path)
@@ -32,28 +32,50 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> list[int]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreUnavailableError(f"the folder {path.parent} cannot be made: {error.strerror}") from error
-    applied: list[int] = []
     with translation(path):
         connection = apsw.Connection(str(path))
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             _use_wal(connection)
             keep_log(connection)
-            for number, script in scripts.items():
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    if version_of(connection, scripts) < number:
-                        connection.execute(script)
-                        connection.pragma("user_version", number)
-                        applied.append(number)
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
+            return [number for number in scripts if _apply(connection, path, number, scripts)]
         finally:
             connection.close()
-    return applied
+
+
+def _apply(connection: apsw.Connection, path: Path, number: int, scripts: dict[int, str]) -> bool:
+    """Apply the script of this number in one transaction, unless the database has it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        is_missing = version_of(connection, scripts) < number
+        if is_missing:
+            _run(connection, path, number, scripts[number])
+            connection.pragma("user_version", number)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return is_missing
+
+
+def _run(connection: apsw.Connection, path: Path, number: int, script: str) -> None:
+    """Run a script. It may call ``refuse(stream_name, stream_id, problem)`` for a row that it cannot keep."""
+
+    def refuse(*row: object) -> None:
+        stream_name, stream_id, problem = row
+        raise CorruptStoreError(_damage(path, number, f"{stream_name}/{stream_id} {problem}"))
+
+    connection.create_scalar_function("refuse", refuse, 3)
+    try:
+        connection.execute(script)
+    except apsw.ConstraintError as error:  # it copied a row that the service cannot have written
+        raise CorruptStoreError(_damage(path, number, f"a row is damaged ({error})")) from error
+
+
+def _damage(path: Path, number: int, problem: str) -> str:
+    remedy = f"the database stays at version {number - 1}; examine it with `manage.py verify` of the version before"
+    return f"{path}: {problem}: {remedy}"
 
 
 def _use_wal(connection: apsw.Connection) -> None:
