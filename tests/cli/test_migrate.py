@@ -13,6 +13,7 @@ from store.postgresql.migrate import migrations
 from tests.postgresql.servers import new_database
 from tests.processes.installation import CHECKOUT
 from tests.store.earlier import before_heads
+from tests.store.processes import child, line
 
 NOTHING = "migrations applied: none, all are present"
 FUNCTIONS = "functions defined: those of this version"
@@ -48,6 +49,23 @@ def test_a_damaged_database(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     remedy = "the database stays at version 9; examine it with `manage.py verify` of the version before"
     assert done.stderr == f"manage.py migrate: {path}: main/gh\\nost has balances and no events: {remedy}\n"
+
+
+def test_beside_a_service(tmp_path: Path) -> None:
+    """With a migration to apply it is refused with one line and status 1; with none it succeeds."""
+    path = tmp_path / "payments.db"
+    before_heads(path)
+    url = f"sqlite:///{path}"
+    with child("serve", path) as service:
+        assert line(service) == "held"
+        done = run(url)
+        assert (done.returncode, done.stdout) == (1, "")
+        remedy = "stop it; a service of this version migrates the database at its start"
+        assert done.stderr == f"manage.py migrate: process {service.pid} works on payments.db: {remedy}\n"
+    assert migrate(url) == ["migrations applied: 10"]
+    with child("serve", path) as service:
+        assert line(service) == "held"
+        assert migrate(url) == [NOTHING]
 
 
 def test_a_server(postgresql_url: str) -> None:
