@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from bench import servers
 from messaging.kafka.publishing import TOPIC
-from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.address import Address
 from messaging.rabbitmq.publishing import EXCHANGE
 
 RABBITMQ_VARIABLE: Final = "PAYMENTS_TEST_RABBITMQ_URL"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cli.command import CommandError, say, service_settings
+from cli.text import printable
 from config import logging
 from config.settings import CHECKOUT
 from store.backends import backend_of
@@ -23,7 +24,7 @@ def run(_arguments: argparse.Namespace) -> int:
         backend = backend_of(settings.migration_database_url, root=CHECKOUT)
         result = backend.migrate()
     except StoreError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(printable(str(error))) from error
     say(f"migrations applied: {', '.join(map(str, result.applied)) or 'none, all are present'}")
     if result.functions_defined:
         say("functions defined: those of this version")

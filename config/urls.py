@@ -12,7 +12,9 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from config.values import SettingsError, url_refusal
 
 _DATABASE: Final = "sqlite:///path (from the checkout), sqlite:////path (absolute) or postgresql://user@host/database"
-_BROKER: Final = "empty (no broker) or an address such as amqp://user@host/vhost or kafka://host:port,host:port"
+_BROKER: Final = (
+    "empty (no broker) or an address such as amqp://user:password@host/vhost or kafka://host:port,host:port"
+)
 _PUBLIC: Final = "an address such as https://payments.example.com, without user, '?' and '#'"
 _SQLITE: Final = "sqlite:///"
 

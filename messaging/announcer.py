@@ -13,6 +13,7 @@ from math import inf
 from typing import Final, NamedTuple, Protocol
 
 from messaging.port import WorkHint, WorkQueue
+from messaging.troubles import Troubles
 from store.errors import StoreError
 from store.port import QueuedWork, RelayStore
 
@@ -74,6 +75,7 @@ class WorkAnnouncer:
         self._announced: dict[QueuedWork, float] = {}
         """When the due work was announced. Work that is no longer due is forgotten."""
         self._retry_s = RETRY_FIRST_S
+        self._troubles = Troubles(monotonic)
         self.state = AnnouncerState()
         """Replaced as a whole, so that other threads may read it."""
 
@@ -88,12 +90,14 @@ class WorkAnnouncer:
         try:
             wait_s = self._step()
         except StoreError as error:
-            self._stumble(str(error))
-            logger.warning("due work cannot be announced: %s", error, extra=self._fields())
+            if self._stumble(str(error)):
+                logger.warning("due work cannot be announced: %s", error, extra=self._fields())
         except Exception as error:  # a defect must not end the announcer: the next step may succeed
-            self._stumble(f"{type(error).__name__}: {error}")
-            logger.exception("unexpected error in the announcer of work", extra=self._fields())
+            if self._stumble(f"{type(error).__name__}: {error}"):
+                logger.exception("unexpected error in the announcer of work", extra=self._fields())
         else:
+            if self._troubles.end():
+                logger.info("due work can be announced again", extra=self._fields())
             self._retry_s = RETRY_FIRST_S
             self.state = self.state._replace(problem=None)
             return wait_s
@@ -142,8 +146,10 @@ class WorkAnnouncer:
             self.state = self.state._replace(leading=True)
         return True
 
-    def _stumble(self, problem: str) -> None:
+    def _stumble(self, problem: str) -> bool:
+        """Note why a step failed. Returns whether it is to be logged."""
         self.state = self.state._replace(problem=problem, leading=self._token is not None)
+        return self._troubles.is_due(problem)
 
     def _let_go(self) -> None:
         self._token, self._announced = None, {}

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from messaging.port import WorkHint
+
+HINT_MAX: Final = 4096
+"""Bytes of the longest message that is decoded. A hint has a few hundred at most."""
 
 
 class MalformedHintError(ValueError):
@@ -29,8 +34,10 @@ def encode(hint: WorkHint) -> bytes:
 def decode(body: bytes, gateway: str | None = None) -> WorkHint:
     """The hint of ``body``, which must be of ``gateway`` when it is given. Later members are ignored.
 
-    Raises MalformedHintError.
+    Raises MalformedHintError, for a message of more than HINT_MAX bytes without decoding it.
     """
+    if len(body) > HINT_MAX:
+        raise MalformedHintError(f"it is longer than {HINT_MAX} bytes")
     try:
         read = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

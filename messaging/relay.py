@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 from messaging.port import BrokerUnavailableError, Message, Published, Publisher, Refused
+from messaging.troubles import Troubles
 from messaging.waves import shallow
 from store.errors import CorruptStoreError, StoreError
 from store.event_json import position_on_wire
@@ -107,6 +108,7 @@ class Relay:
         """The newest lease that this process had, at its last known checkpoint."""
         self._renew_at = 0.0
         self._retry_s = RETRY_FIRST_S
+        self._troubles = Troubles(monotonic)
         self.state = RelayState()
         """Replaced as a whole, so that other threads may read it."""
 
@@ -121,12 +123,14 @@ class Relay:
         try:
             wait_s = self._step()
         except (StoreError, BrokerUnavailableError) as error:
-            self._stumble(str(error))
-            logger.warning("the relay cannot publish: %s", error, extra=self._fields())
+            if self._stumble(str(error)):
+                logger.warning("the relay cannot publish: %s", error, extra=self._fields())
         except Exception as error:  # a defect must not end the relay: the next step may succeed
-            self._stumble(f"{type(error).__name__}: {error}")
-            logger.exception("unexpected error in the relay", extra=self._fields())
+            if self._stumble(f"{type(error).__name__}: {error}"):
+                logger.exception("unexpected error in the relay", extra=self._fields())
         else:
+            if self._troubles.end():
+                logger.info("the relay can publish again", extra=self._fields())
             self._retry_s = RETRY_FIRST_S
             self.state = self.state._replace(problem=None)
             return wait_s
@@ -256,8 +260,10 @@ class Relay:
         self._renew_at = self._monotonic()  # the operator may have skipped it by the next step
         return min(REFUSED_S, self._lease_s / 3)
 
-    def _stumble(self, problem: str) -> None:
+    def _stumble(self, problem: str) -> bool:
+        """Note why a step failed. Returns whether it is to be logged."""
         self.state = self.state._replace(problem=problem, leading=self._lease is not None)
+        return self._troubles.is_due(problem)
 
     def _let_go(self) -> None:
         self._lease = None

@@ -13,6 +13,7 @@ MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _ENCRYPTED: Final = {"kafka": False, "kafkas": True}
 _SERVER: Final = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
 _PORT_MAX: Final = 65_535
+_SERVERS_MAX: Final = 100
 _HIDDEN: Final = "***"
 
 
@@ -45,6 +46,8 @@ class Address(NamedTuple):
         mechanism = _mechanism(query) if has_query else MECHANISMS[0]
         if has_query and not has_user:
             raise ValueError("must not name a mechanism without a user and a password")
+        if servers.count(",") >= _SERVERS_MAX:
+            raise ValueError(f"must name at most {_SERVERS_MAX} servers")
         return cls(tuple(_server(one) for one in servers.split(",")), _ENCRYPTED[scheme], user, password, mechanism)
 
     @property

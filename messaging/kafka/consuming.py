@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final
@@ -13,7 +14,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, M
 from messaging import hints
 from messaging.kafka.address import Address
 from messaging.kafka.announcing import RETENTION
-from messaging.kafka.client import Reports, outside_hub, prepare_topic
+from messaging.kafka.client import POLL_S, Reports, outside_hub, prepare_topic
 from messaging.kafka.thread import KafkaThread
 from messaging.port import HintHandler
 
@@ -33,6 +34,10 @@ _SETTINGS: Final = {
     "session.timeout.ms": 6_000,
     "heartbeat.interval.ms": 1_500,
     "fetch.wait.max.ms": 100,
+    # Hints are small. The bounds are for foreign messages: of a longer one than a fetch the broker sends it alone.
+    "max.partition.fetch.bytes": 65_536,
+    "fetch.max.bytes": 1_048_576,
+    "queued.max.messages.kbytes": 1_024,
 }
 
 
@@ -87,6 +92,8 @@ class Consuming:
                     if (error := message.error()) is not None:
                         raise reports.unavailable(error)
                     self._deliver(message)
+                    if len(message.value() or b"") > hints.HINT_MAX:
+                        time.sleep(POLL_S)
                     with suppress(KafkaException):  # the partition has another owner now
                         clients[0].store_offsets(message)
                 if reports.is_fatal:

@@ -35,10 +35,9 @@ _REFUSALS: Final = frozenset(
         KafkaError.MSG_SIZE_TOO_LARGE,
         KafkaError.POLICY_VIOLATION,
         KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
     }
 )
-"""Errors that a repetition would get again. The broker may return one for all messages of a request."""
+"""Errors about a message, which a repetition would get again. The broker may return one for all of a request."""
 
 
 class KafkaPublisher:

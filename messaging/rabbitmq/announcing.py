@@ -10,8 +10,9 @@ from typing import Final
 
 from messaging import hints
 from messaging.port import WorkHint
+from messaging.rabbitmq.address import Address
 from messaging.rabbitmq.frames import Outgoing
-from messaging.rabbitmq.link import Address, Confirms, Link, UnconfirmedError
+from messaging.rabbitmq.link import Confirms, Link, UnconfirmedError
 from messaging.rabbitmq.thread import YIELD_S, LinkThread
 from messaging.rabbitmq.topology import DELETED_S, HINT_TTL_MS, REFUSED_S, Names, Topology
 
@@ -29,7 +30,7 @@ class Announcing:
     """The announcing side of a queue. For many threads."""
 
     def __init__(self, address: Address, names: Names, *, buffer_max: int, confirm_s: float) -> None:
-        self._topology, self._buffer_max, self._confirm_s = Topology(names), buffer_max, confirm_s
+        self._topology, self._buffer_max, self._confirm_s = Topology(names, address), buffer_max, confirm_s
         self._thread = LinkThread(address, "payments announcer", self._serve, self._forget_all)
         self._lock = threading.Lock()
         self._buffer: deque[WorkHint] = deque()

@@ -14,7 +14,8 @@ import amqp
 
 from messaging import hints
 from messaging.port import HintHandler
-from messaging.rabbitmq.link import Address, Link
+from messaging.rabbitmq.address import Address
+from messaging.rabbitmq.link import Link
 from messaging.rabbitmq.thread import ANSWER_S, YIELD_S, LinkThread
 from messaging.rabbitmq.topology import DELETED_S, REFUSED_S, Names, Topology, refusal_of
 
@@ -27,14 +28,14 @@ _IDLE_S: Final = 0.25
 """How often an idle thread looks for new subscriptions and for the end."""
 _GLANCE_S: Final = 0.001
 _YIELD_EVERY: Final = 50
-"""Hints after which other threads run."""
+"""Hints after which other threads run. After a longer message than a hint they run at once."""
 
 
 class Consuming:
     """The consuming side of a queue. For many threads; handlers run in its thread."""
 
     def __init__(self, address: Address, names: Names) -> None:
-        self._topology = Topology(names)
+        self._topology = Topology(names, address)
         self._thread = LinkThread(address, "payments processor", self._serve)
         self._lock = threading.Lock()
         self._started = self._closed = False
@@ -81,11 +82,12 @@ class Consuming:
             except TimeoutError:
                 link.beat()
             while self._deliveries and not self._thread.stopping.is_set():
-                self._deliver(*self._deliveries.popleft())
-                since_yield += 1
-            if since_yield >= _YIELD_EVERY:
-                since_yield = 0
-                time.sleep(YIELD_S)
+                gateway, message = self._deliveries.popleft()
+                self._deliver(gateway, message)
+                since_yield += 1 if len(message.body or b"") <= hints.HINT_MAX else _YIELD_EVERY
+                if since_yield >= _YIELD_EVERY:
+                    since_yield = 0
+                    time.sleep(YIELD_S)
 
     def _consume_missing(self, link: Link) -> bool:
         """Consume one more queue; returns False when none is missing. Deliveries of the others go on in between."""

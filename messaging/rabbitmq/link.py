@@ -7,12 +7,12 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import Final
 
 import amqp
 from amqp.method_framing import frame_handler
 
+from messaging.rabbitmq.address import Address
 from messaging.rabbitmq.frames import Outgoing, publication
 
 CONNECT_S: Final = 5.0
@@ -23,8 +23,6 @@ WRITE_MAX: Final = 100
 """Messages of one write. The broker takes them while the next ones are encoded."""
 LEAVE_S: Final = 0.5
 """The longest wait for the broker's answer to a close."""
-SHORT_MAX: Final = 255
-"""Bytes of a short string of AMQP, such as a name or a routing key."""
 
 _Frame = tuple[int, int, bytes]
 """The kind, the channel and the payload."""
@@ -34,43 +32,6 @@ _PROPERTIES_AT: Final = 12
 _POLL_S: Final = 0.001
 _USER_TIMEOUT_MS: Final = 10_000
 _TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", 18)
-_PORTS: Final = {"amqp": 5672, "amqps": 5671}
-
-
-class Address(NamedTuple):
-    """Where the broker is. ``password`` is never shown."""
-
-    host: str
-    port: int
-    user: str
-    password: str
-    virtual_host: str
-    encrypted: bool
-
-    def __repr__(self) -> str:
-        """Leave out user and password."""
-        return f"Address({self.host}:{self.port}{self.virtual_host})"
-
-    @classmethod
-    def of(cls, url: str) -> Address:
-        """Read ``amqp://user:password@host:port/vhost`` or ``amqps://…``. Without a path the virtual host is ``/``.
-
-        Raises ValueError for another form; its text shows nothing of the URL.
-        """
-        try:
-            parts = urlsplit(url)
-            default, port = _PORTS[parts.scheme], parts.port
-        except (ValueError, KeyError):
-            raise ValueError("must be an address such as amqp://user@host:5672/vhost") from None
-        path = parts.path.removeprefix("/")
-        return cls(
-            host=parts.hostname or "localhost",
-            port=port or default,
-            user=unquote(parts.username or "guest"),
-            password=unquote(parts.password or "guest"),
-            virtual_host=unquote(path) or "/",
-            encrypted=parts.scheme == "amqps",
-        )
 
 
 class Link:
@@ -84,7 +45,7 @@ class Link:
     ) -> None:
         self._answer_s = answer_s
         self._connection = _Connection(
-            host=f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}",
+            host=address.server,
             userid=address.user,
             password=address.password,
             login_method="PLAIN",

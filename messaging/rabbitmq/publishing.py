@@ -7,6 +7,7 @@ queue is bound for is confirmed like any other, and counted.
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -16,8 +17,9 @@ import amqp
 
 from messaging import cloud_events
 from messaging.port import BrokerUnavailableError, Message, Published
+from messaging.rabbitmq.address import SHORT_MAX, Address
 from messaging.rabbitmq.frames import Outgoing, table_of
-from messaging.rabbitmq.link import CONFIRM_S, SHORT_MAX, Address, Confirms, Link
+from messaging.rabbitmq.link import CONFIRM_S, Confirms, Link
 from messaging.waves import Numbered, publish_in_waves
 
 T = TypeVar("T")
@@ -25,6 +27,11 @@ T = TypeVar("T")
 EXCHANGE: Final = "payments.events"
 
 _PREFIX: Final = "payments."
+_ABOUT_A_MESSAGE: Final = (amqp.PreconditionFailed, amqp.ContentTooLarge)
+"""Channel errors that a repetition of the message would get again, such as for one that is too large.
+
+The others are about the exchange or the rights of the user, and need no decision about the message.
+"""
 
 
 class RabbitmqPublisher:
@@ -68,9 +75,11 @@ class RabbitmqPublisher:
             for one in rest:
                 try:
                     refusals |= self._using(lambda link, one=one: link.confirms.publish([one]))  # type: ignore[misc]
-                except amqp.ChannelError as error:
-                    refusals[one.place] = str(error)
+                except _ABOUT_A_MESSAGE as error:
+                    refusals[one.place] = self._address.hide(str(error))
                     break  # as a rule the others would be refused, too
+                except amqp.ChannelError as error:
+                    raise self._unavailable(error) from error
             return refusals
 
     def _using(self, job: Callable[[_EventLink], T]) -> T:
@@ -82,8 +91,11 @@ class RabbitmqPublisher:
         except BaseException as error:
             self._drop()
             if isinstance(error, OSError | amqp.AMQPError) and not isinstance(error, amqp.ChannelError):
-                raise BrokerUnavailableError(f"RabbitMQ: {error}") from error
+                raise self._unavailable(error) from error
             raise
+
+    def _unavailable(self, error: Exception) -> BrokerUnavailableError:
+        return BrokerUnavailableError(self._address.problem(error))
 
     def _drop(self) -> None:
         link, self._link = self._link, None
@@ -94,9 +106,9 @@ class RabbitmqPublisher:
         link = Link(self._address, name="payments relay", answer_s=self._confirm_s)
         try:
             return _EventLink(link, self._exchange, self._returned, self._monotonic, self._confirm_s)
-        except amqp.ChannelError as error:  # of a declaration, not of a message
+        except (amqp.ChannelError, ValueError, struct.error) as error:  # of a login or a declaration, not of a message
             link.close()
-            raise BrokerUnavailableError(f"RabbitMQ: {error}") from error
+            raise self._unavailable(error) from error
         except BaseException:
             link.close()
             raise

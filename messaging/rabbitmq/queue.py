@@ -12,9 +12,9 @@ from collections.abc import Collection
 from typing import Final
 
 from messaging.port import HintHandler, WorkHint
+from messaging.rabbitmq.address import Address
 from messaging.rabbitmq.announcing import BUFFER_MAX, Announcing
 from messaging.rabbitmq.consuming import Consuming
-from messaging.rabbitmq.link import Address
 from messaging.rabbitmq.thread import ANSWER_S, STOP_S
 from messaging.rabbitmq.topology import Names
 

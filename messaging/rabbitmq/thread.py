@@ -10,7 +10,8 @@ from typing import Final
 
 import amqp
 
-from messaging.rabbitmq.link import Address, Link
+from messaging.rabbitmq.address import Address
+from messaging.rabbitmq.link import Link
 
 logger: Final = logging.getLogger(__name__)
 
@@ -71,9 +72,9 @@ class LinkThread:
 
     def _run(self) -> None:
         while not self.stopping.is_set():
-            link = self._link = Link(self._address, name=self._name, connect_s=_CONNECT_S, answer_s=ANSWER_S)
             began = None
             try:
+                link = self._link = Link(self._address, name=self._name, connect_s=_CONNECT_S, answer_s=ANSWER_S)
                 link.open()
                 began = time.monotonic()
                 self._connected()
@@ -84,8 +85,7 @@ class LinkThread:
             except Exception as error:  # noqa: BLE001  # an error of the library about malformed bytes must not end the thread
                 self._lost(f"{type(error).__name__}: {error}")
             finally:
-                link.close()
-                self._link = None
+                self._close()
             if began is None:
                 self._failed()
             elif time.monotonic() - began > RETRY_MAX_S:
@@ -95,10 +95,20 @@ class LinkThread:
 
     def _connected(self) -> None:
         if self.problem is not None:
-            logger.info("%s: connected to RabbitMQ again", self._name)
+            logger.info("%s: connected to RabbitMQ at %s again", self._name, self._address.server)
         self.problem = None
 
-    def _lost(self, problem: str) -> None:
+    def _close(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    def _lost(self, error: str) -> None:
         if not self.stopping.is_set() and self.problem is None:
-            logger.warning("%s: no connection to RabbitMQ, which is tried again: %s", self._name, problem)
-        self.problem = problem
+            logger.warning(
+                "%s: no connection to RabbitMQ at %s, which is tried again: %s",
+                self._name,
+                self._address.server,
+                self._address.hide(error),
+            )
+        self.problem = self._address.problem(error)

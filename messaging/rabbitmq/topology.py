@@ -8,12 +8,16 @@ from typing import Final, NamedTuple
 
 import amqp
 
+from messaging.rabbitmq.address import Address
+
 logger: Final = logging.getLogger(__name__)
 
 HINT_TTL_MS: Final = 60_000
 """Older hints are not needed: polling has found their work."""
 QUEUE_MAX: Final = 10_000
 """Hints of a queue. More push out the oldest ones."""
+QUEUE_BYTES_MAX: Final = 1_048_576
+"""Bytes of the hints of a queue: some thousand of them. It bounds what foreign messages may take."""
 DELIVERIES_MAX: Final = 5
 """Deliveries of a hint whose consumers die before they acknowledge it."""
 DELETED_S: Final = 2.0
@@ -33,6 +37,7 @@ _ARGUMENTS: Final = {
     "x-message-ttl": HINT_TTL_MS,
     "x-delivery-limit": DELIVERIES_MAX,
     "x-max-length": QUEUE_MAX,
+    "x-max-length-bytes": QUEUE_BYTES_MAX,
     "x-overflow": "drop-head",
 }
 
@@ -51,8 +56,9 @@ class Names(NamedTuple):
 class Topology:
     """Declares queues after each connect. What the broker refuses is logged, and what exists is used as it is."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, address: Address) -> None:
         self.names: Final = names
+        self._address = address
         self._problems: dict[str, str] = {}
         """By gateway: what was logged last."""
 
@@ -73,8 +79,8 @@ class Topology:
         """Log a problem with the queue of ``gateway``, unless it is the last one. An empty text: there is none."""
         if problem and self._problems.get(gateway) != problem:
             logger.warning(
-                "problem with a queue of work hints in RabbitMQ; polling finds the work meanwhile: %s",
-                problem,
+                "problem with a queue of work hints; polling finds the work meanwhile: %s",
+                self._address.problem(problem),
                 extra={"fields": {"gateway": gateway, "queue": self.names.queue(gateway)}},
             )
         self._problems[gateway] = problem

@@ -99,6 +99,12 @@ def is_locked_elsewhere(path: Path) -> bool:
         _release(identity)
 
 
+def close_unused() -> None:
+    """Close what ``is_locked_elsewhere`` had to leave open while a connection of this process was on the file."""
+    for identity in list(_descriptors):
+        _release(identity)
+
+
 def lock_far_byte(descriptor: int) -> bool:
     """Lock an open file for as long as it is open; False when it is locked. Raises OSError.
 

@@ -57,12 +57,15 @@ def balances_of(text: str) -> dict[str, Balance]:
     """The balances by currency from their column of ``heads``. Raises CorruptStoreError."""
     if text == "{}":
         return {}
+    balances = {}
     try:
-        return {
-            currency: Balance(available, reserved) for currency, (available, reserved) in orjson.loads(text).items()
-        }
+        for currency, (available, reserved) in orjson.loads(text).items():
+            if not (type(available) is type(reserved) is int and available >= 0 and reserved >= 0):
+                raise ValueError(f"the amounts of {currency} are not whole numbers from 0")
+            balances[currency] = Balance(available, reserved)
     except (*UNREADABLE, AttributeError) as error:  # or no JSON object
         raise CorruptStoreError(f"the balances {text!r} cannot be read: {error}") from error
+    return balances
 
 
 def balances_json(balances: Sequence[tuple[str, Balance]]) -> dict[str, tuple[int, int]] | None:

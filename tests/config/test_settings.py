@@ -80,7 +80,7 @@ def test_empty_variables_count_as_not_set() -> None:
         ("PAYMENTS_DATABASE_URL", "sqlite:///a%20b.db", "sqlite_path", CHECKOUT / "a b.db"),
         ("PAYMENTS_DATABASE_URL", "sqlite:///a%20b.db", "database_url", "sqlite:////srv/payments/a%20b.db"),
         ("PAYMENTS_ROLE", "api", "role", Role.API),
-        ("PAYMENTS_BROKER_URL", "amqp://me@mq/pay", "broker_url", "amqp://me@mq/pay"),
+        ("PAYMENTS_BROKER_URL", "amqp://me:x@mq/pay", "broker_url", "amqp://me:x@mq/pay"),
         ("PAYMENTS_BROKER_URL", "amqps://mq", "broker_url", "amqps://mq"),
         ("PAYMENTS_BROKER_URL", "kafka://one:9092,two:9092", "broker_url", "kafka://one:9092,two:9092"),
         ("PAYMENTS_EVENTS_MODE", "structured", "events_mode", EventsMode.STRUCTURED),
@@ -161,6 +161,7 @@ def test_a_database_of_another_kind(name: str) -> None:
         "sqlite:me:hunter2",
         "amqp://",
         "amqp:me:hunter2@host",
+        "amqp://me:hunter2@host:99999/pay",
         "host=db password=hunter2",
     ],
 )

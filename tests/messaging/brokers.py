@@ -17,7 +17,7 @@ from cloudevents.core.bindings import rabbitmq
 from cloudevents.core.formats.json import JSONFormat
 
 from messaging.port import Publisher
-from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.address import Address
 from messaging.rabbitmq.publishing import RabbitmqPublisher
 from tests.messaging.cutting_proxy import CuttingProxy
 from tests.messaging.delivery import FULL, Delivery

@@ -14,8 +14,8 @@ import amqp
 import pytest
 
 from messaging.port import WorkHint
+from messaging.rabbitmq.address import Address
 from messaging.rabbitmq.announcing import BUFFER_MAX
-from messaging.rabbitmq.link import Address
 from messaging.rabbitmq.queue import RabbitmqQueue
 from messaging.rabbitmq.thread import ANSWER_S
 from messaging.rabbitmq.topology import Names

@@ -20,6 +20,8 @@ from tests.gateways.transport import TLS
 from tests.processes.process import PATIENCE_S, free_port
 
 USER: Final = "payments"
+MESSAGE_MAX: Final = 4_000_000
+"""Bytes of the longest message that the node accepts."""
 SERVER: Final = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 _POLL_S: Final = 0.1
 
@@ -43,6 +45,7 @@ class RabbitmqNode:
         (folder / "rabbitmq.conf").write_text(
             f"default_user = {USER}\n"
             f"default_pass = {self.password}\n"
+            f"max_message_size = {MESSAGE_MAX}\n"
             f"listeners.ssl.default = {self.tls_port}\n"
             f"ssl_options.certfile = {TLS / 'certificate.pem'}\n"
             f"ssl_options.keyfile = {TLS / 'key.pem'}\n"
@@ -95,11 +98,19 @@ class RabbitmqNode:
         (names,) = (self._folder / "mnesia").glob("*/quorum/*/names.dets")
         return all(queue.encode() in names.read_bytes() for queue in queues)
 
+    def permit(self, *, configure: str, write: str, read: str) -> None:
+        """Set the permissions of USER, as patterns of names. Open channels remember those that they had."""
+        done = self._control("set_permissions", USER, configure, write, read)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def _evaluate(self, expression: str) -> None:
-        environ = {**self._environ, "PATH": f"{Path(SERVER).parent}:{self._environ['PATH']}"}
-        command = ["rabbitmqctl", "-n", environ["RABBITMQ_NODENAME"], "eval", f"{expression}."]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        done = self._control("eval", f"{expression}.")
         assert "ok" in done.stdout.split(), done.stdout + done.stderr
+
+    def _control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environ = {**self._environ, "PATH": f"{Path(SERVER).parent}:{self._environ['PATH']}"}
+        command = ["rabbitmqctl", "-n", environ["RABBITMQ_NODENAME"], *arguments]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
     def lose_data(self) -> None:
         """Remove all data of a node that is not running."""

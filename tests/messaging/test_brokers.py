@@ -34,3 +34,27 @@ def test_a_url_of_no_broker(url: str) -> None:
         broker_of(url)
     assert "hunter2" not in str(refusal.value)
     assert all(scheme in str(refusal.value) for scheme in BROKERS)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://me:hunter2@mq?hunter2",
+        "amqp://me:hunter2@mq#hunter2",
+        "amqp://me:hunter2@a..b",
+        "amqp://me:hunter2@mq:0",
+        "amqps://me:hunter2@a,b",
+        "amqp://hunter2@mq",
+        "amqp://me:%hunter2@mq",
+        "kafka://me:hunter2@mq#hunter2",
+        "kafka://hunter2@mq",
+        "kafka://me:hunter2@mq" + ",hunter2" * 100,
+    ],
+)
+def test_a_url_that_an_adapter_does_not_accept(url: str) -> None:
+    """Both sides refuse it before they open anything, without showing it."""
+    broker = broker_of(url)
+    for make in (lambda: broker.publisher(url, structured=False), lambda: broker.work_queue(url)):
+        with pytest.raises(ValueError, match=r"^(must|may) ") as refusal:
+            make()
+        assert "hunter2" not in repr(refusal.value)

@@ -14,7 +14,7 @@ from messaging.cloud_events import CONTENT_TYPE, STRUCTURED_CONTENT_TYPE, CloudE
 from messaging.kafka.publishing import KafkaPublisher
 from messaging.message import Message
 from messaging.port import Published
-from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.address import Address
 from messaging.rabbitmq.publishing import RabbitmqPublisher
 from store.backend import PaymentStore
 from tests.messaging.brokers import RABBITMQ_URL

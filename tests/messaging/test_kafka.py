@@ -23,6 +23,7 @@ from tests.messaging.cutting_proxy import CuttingProxy
 from tests.messaging.delivery import FULL
 from tests.messaging.kafka_broker import Kafka
 from tests.messaging.kafka_refusals import (
+    INVALID_RECORD,
     MESSAGE_TOO_LARGE,
     NOT_LEADER,
     TOPIC_AUTHORIZATION_FAILED,
@@ -52,7 +53,7 @@ def test_a_message_that_is_too_large_is_refused(broker: Kafka) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"), [(TOPIC_AUTHORIZATION_FAILED, "authorization failed"), (MESSAGE_TOO_LARGE, "too large")]
+    ("error", "reason"), [(INVALID_RECORD, "broker failed to validate record"), (MESSAGE_TOO_LARGE, "too large")]
 )
 def test_a_refusal_of_a_request_is_one_of_its_messages(broker: Kafka, error: int, reason: str) -> None:
     """The broker refuses all messages of a request for one of them. The others are published one by one."""
@@ -72,7 +73,7 @@ def test_a_refusal_of_a_request_is_one_of_its_messages(broker: Kafka, error: int
     assert Counter(received)[3] == 1
 
 
-@pytest.mark.parametrize("error", [NOT_LEADER, UNKNOWN_SERVER_ERROR])
+@pytest.mark.parametrize("error", [NOT_LEADER, UNKNOWN_SERVER_ERROR, TOPIC_AUTHORIZATION_FAILED])
 def test_an_error_that_passes_is_no_refusal(broker: Kafka, error: int) -> None:
     """It may be about to be replaced. The event is published again later, and no refusal is reported."""
     broker.proxy.error = error

@@ -16,6 +16,7 @@ SECRET: Final = "hunter2"
     [
         ("kafka://mq", (("mq:9092",), False, "", "", "PLAIN")),
         ("kafka://a:1,b:2/", (("a:1", "b:2"), False, "", "", "PLAIN")),
+        ("kafka://mq" + ",mq" * 99, (("mq:9092",) * 100, False, "", "", "PLAIN")),
         ("kafka://[::1],[fe80::2]:9093", (("[::1]:9092", "[fe80::2]:9093"), False, "", "", "PLAIN")),
         ("kafkas://me:p%40ss%3A@mq-1.example.com", (("mq-1.example.com:9092",), True, "me", "p@ss:", "PLAIN")),
         ("kafkas://me:x@mq:1/?mechanism=SCRAM-SHA-512", (("mq:1",), True, "me", "x", "SCRAM-SHA-512")),
@@ -44,6 +45,7 @@ def test_addresses(url: str, expected: tuple[object, ...]) -> None:
         "kafka://::1:9092",
         "kafka://[mq]:9092",
         "kafka://a b",
+        "kafka://mq" + ",mq" * 100,
         "kafka://mq:1\n",
         "kafka://mq:\u0661",
         "kafka://me@mq",

@@ -14,6 +14,7 @@ import orjson
 import pytest
 from confluent_kafka import Producer
 
+from messaging.hints import HINT_MAX, encode
 from messaging.kafka.queue import TOPIC, KafkaQueue
 from messaging.port import WorkHint
 from tests.messaging.kafka_network import KafkaNetwork, OneKafkaProcess
@@ -128,6 +129,18 @@ def test_odd_messages_are_dropped_and_counted(process: OneKafkaProcess) -> None:
     queue.announce(HINT)
     wait_until(lambda: bool(hints), "a hint arrives")
     assert (hints, queue.malformed) == ([HINT], 5)
+
+
+def test_large_messages_are_dropped_without_being_decoded(process: OneKafkaProcess) -> None:
+    """Also ones that are larger than a fetch."""
+    hints: list[WorkHint] = []
+    queue = process.queue()
+    queue.subscribe(["gatewayA"], hints.append)
+    body = encode(HINT)
+    produce(process, body + b" " * HINT_MAX, *[body + b" " * 900_000] * 5)
+    queue.announce(HINT)
+    wait_until(lambda: queue.malformed == 6 and bool(hints), "a hint arrives")
+    assert hints == [HINT]
 
 
 def test_hints_of_other_gateways_are_left_alone(process: OneKafkaProcess) -> None:

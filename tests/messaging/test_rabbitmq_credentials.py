@@ -12,7 +12,8 @@ import pytest
 
 from messaging.port import BrokerUnavailableError
 from messaging.rabbitmq import work_queue
-from messaging.rabbitmq.link import Address, Link
+from messaging.rabbitmq.address import Address
+from messaging.rabbitmq.link import Link
 from messaging.rabbitmq.publishing import RabbitmqPublisher
 from tests.messaging.builders import message
 from tests.messaging.rabbitmq_network import A1, RabbitmqNetwork
@@ -95,5 +96,5 @@ def test_what_fails_shows_no_credentials(url: str, words: tuple[str, ...], caplo
     shown += [str(side.problem) for side in sides]
     for record in caplog.records:
         shown += [record.getMessage(), repr(record.__dict__), record.exc_text or ""]
-    assert sum("no connection to RabbitMQ" in text for text in shown) >= 2
+    assert sum("no connection to RabbitMQ at " in text for text in shown) >= 2
     assert [text for text in shown if any(word in text for word in words)] == []

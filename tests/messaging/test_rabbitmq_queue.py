@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from types import SimpleNamespace
 
 import amqp
 import pytest
 
+from messaging.hints import HINT_MAX
 from messaging.port import WorkHint
 from messaging.rabbitmq import announcing, consuming
+from messaging.rabbitmq.thread import YIELD_S
 from messaging.rabbitmq.topology import Names
 from tests.messaging.rabbitmq_network import A1, A2, B1, RabbitmqNetwork, subscribed
 from tests.processes.process import wait_until
@@ -19,6 +23,7 @@ ARGUMENTS = {
     "x-message-ttl": 60_000,
     "x-delivery-limit": 5,
     "x-max-length": 10_000,
+    "x-max-length-bytes": 1_048_576,
     "x-overflow": "drop-head",
 }
 
@@ -87,6 +92,7 @@ MALFORMED = [
     b'{"work_id": "w", "transaction_id": null, "gateway": "gatewayB"}',
     b'{"work_id": "\xff", "transaction_id": null, "gateway": "gatewayA"}',
     b'{"work_id": "w", "transaction_id": null, "gateway": "gatewayA"} x',
+    b'{"work_id": "w", "transaction_id": null, "gateway": "gatewayA"}' + b" " * HINT_MAX,
 ]
 
 
@@ -103,6 +109,19 @@ def test_malformed_hints(mq: RabbitmqNetwork, caplog: pytest.LogCaptureFixture) 
     assert "is no hint" in record.message
     queue.close()
     assert mq.channel.queue_declare(mq.names.queue("gatewayA"), passive=True).message_count == 0
+
+
+def test_other_threads_run_after_each_large_message(mq: RabbitmqNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pile of them does not keep a processor from its other work."""
+    waits: list[float] = []
+    monkeypatch.setattr(consuming, "time", SimpleNamespace(monotonic=time.monotonic, sleep=waits.append))
+    queue, hints = subscribed(mq, "gatewayA")
+    for _ in range(3):
+        mq.channel.basic_publish(amqp.Message(b"[" * (HINT_MAX + 1)), mq.names.exchange, "gatewayA")
+    mq.queue().announce(A1)
+    mq.settle(lambda: bool(hints))
+    assert queue.malformed == 3
+    assert waits == [YIELD_S] * 3
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from messaging import hints as work_hints
 from messaging.port import WorkHint
-from messaging.rabbitmq import link
+from messaging.rabbitmq import link, thread
 from messaging.rabbitmq.queue import RabbitmqQueue
 from tests.messaging.rabbitmq_network import A1, A2, B1, RabbitmqNetwork, counted, subscribed
 from tests.processes.process import wait_until
@@ -37,6 +40,25 @@ def test_a_defect_that_the_adapter_does_not_know(
     mq.settle(lambda: bool(hints))
     assert hints == [A1]
     assert "MemoryError: a defect" in caplog.text
+
+
+def test_an_error_of_the_library_while_it_connects(
+    mq: RabbitmqNetwork, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a lost connection: one WARNING without a traceback, and the next attempt."""
+    errors = [UnicodeError("odd"), struct.error("odd"), ValueError("odd")]
+
+    def make(*values: Any, **named: Any) -> link.Link:
+        if errors:
+            raise errors.pop()
+        return link.Link(*values, **named)
+
+    monkeypatch.setattr(thread, "RETRY_FIRST_S", 0.05)
+    monkeypatch.setattr(thread, "Link", make)
+    subscribed(mq, "gatewayA")
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.exc_info for record in warnings] == [None]
+    assert f"no connection to RabbitMQ at 127.0.0.1:{mq.proxy.port}, which is tried again" in warnings[0].message
 
 
 def test_unroutable_hints_are_counted(mq: RabbitmqNetwork) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from messaging.port import BrokerUnavailableError, Published, WorkHint
-from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.address import Address
 from messaging.rabbitmq.publishing import RabbitmqPublisher
 from messaging.rabbitmq.queue import RabbitmqQueue
 from tests.gateways.transport import TLS

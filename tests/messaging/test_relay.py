@@ -11,6 +11,7 @@ import pytest
 
 from messaging.port import BrokerUnavailableError
 from messaging.relay import REFUSED_S, RETRY_FIRST_S, RETRY_MAX_S, WAVES_MAX, Relay
+from messaging.troubles import REPEAT_S as TROUBLE_REPEAT_S
 from store.backend import PaymentStore
 from store.errors import StoreUnavailableError
 from store.port import RelayLease
@@ -126,6 +127,34 @@ def test_confirms_that_are_lost_are_awaited_by_repetition(scenario: Scenario) ->
     scenario.drain(relay)
     scenario.check()
     assert len(scenario.broker.delivered) > 18
+
+
+def test_an_outage_is_logged_once_an_hour_and_at_its_end(scenario: Scenario, caplog: pytest.LogCaptureFixture) -> None:
+    """Not at each attempt. Another reason is logged at once."""
+    relay = scenario.relay()
+
+    def logged() -> list[tuple[int, str]]:
+        found = [(record.levelno, record.message) for record in caplog.records]
+        caplog.clear()
+        return [line for line in found if "leads" not in line[1]]
+
+    def fail(seconds: float) -> None:
+        end = scenario.now + seconds
+        while scenario.now < end:
+            scenario.wait(relay.step())
+
+    with caplog.at_level(logging.INFO):
+        scenario.broker.is_up = False
+        fail(TROUBLE_REPEAT_S - 60)
+        down = (logging.WARNING, "the relay cannot publish: the broker is down")
+        assert logged() == [down]
+        fail(120)
+        assert logged() == [down]
+        scenario.broker.is_up, scenario.broker.confirms_lost = True, 1
+        scenario.wait(relay.step())
+        assert logged() == [(logging.WARNING, "the relay cannot publish: the connection was lost")]
+        scenario.drain(relay)
+        assert logged() == [(logging.INFO, "the relay can publish again")]
 
 
 def test_a_backlog_goes_out_after_an_outage(scenario: Scenario, caplog: pytest.LogCaptureFixture) -> None:

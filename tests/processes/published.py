@@ -9,7 +9,7 @@ from typing import Final
 import amqp
 import pytest
 
-from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.address import Address
 from messaging.rabbitmq.publishing import EXCHANGE
 from messaging.rabbitmq.topology import Names
 from store.backends import backend_of

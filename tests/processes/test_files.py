@@ -9,14 +9,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import apsw
 import pytest
 
 from tests.processes.installation import CHECKOUT, Installation
 from tests.processes.process import free_port, wait_until
+from tests.store.earlier import before_heads, everything
 
 ACCEPTED = 202
 
@@ -131,6 +133,23 @@ def test_a_service_waits_for_its_missing_file(installation: Installation) -> Non
     (installation.folder / "away.db").rename(path)
     installation.wait_for_answer(again, installation.port, "/readyz")
     assert installation.get("/v1/customers/first").status == 200
+
+
+def test_a_service_does_not_drop_what_it_cannot_migrate(installation: Installation) -> None:
+    """It logs the reason once, shows it in its readiness, and starts when the operator has removed the cause."""
+    path = installation.folder / "payments.db"
+    before_heads(path, "INSERT INTO balances VALUES ('main', 'ghost', 'USD', 500, 0)")
+    before = everything(path)
+    service = installation.gunicorn()
+    installation.wait_for_answer(service, installation.port, "/healthz")
+    text = "main/ghost has balances and no events: the database stays at version 9"
+    wait_until(lambda: text in str(installation.get("/readyz").body), "readiness shows the stream")
+    assert everything(path) == before
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("DELETE FROM balances WHERE stream_id = 'ghost'")
+    installation.wait_for_answer(service, installation.port, "/readyz")
+    assert service.out.count("The store cannot be opened") == 1
+    assert installation.get("/v1/customers/a").status == 200
 
 
 def hard_link(path: Path, other: Path) -> None:

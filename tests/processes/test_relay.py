@@ -11,7 +11,7 @@ from typing import Any, Final
 import amqp
 import pytest
 
-from messaging.rabbitmq.link import Address
+from messaging.rabbitmq.address import Address
 from messaging.rabbitmq.publishing import EXCHANGE
 from tests.messaging.brokers import RABBITMQ_URL
 from tests.messaging.cutting_proxy import CuttingProxy

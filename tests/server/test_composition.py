@@ -65,6 +65,19 @@ def test_a_broker_of_another_kind_is_refused_with_one_line(tmp_path: Path) -> No
     assert "hunter2" not in line
 
 
+def test_a_broker_url_of_the_wrong_form_is_refused_with_one_line(tmp_path: Path) -> None:
+    """The line names the variable and the rule, and shows nothing of the URL."""
+    url = "amqp://me:hunter2@host/pay?x=1"
+    environ = {**os.environ, "PAYMENTS_DATABASE_URL": f"sqlite:///{tmp_path}/payments.db", "PAYMENTS_BROKER_URL": url}
+    done = subprocess.run(
+        [sys.executable, "-c", "import wsgi"], cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("PAYMENTS_BROKER_URL must have neither ? nor #")
+    assert "hunter2" not in line
+
+
 def test_only_roles_that_accept_callbacks_need_their_secrets() -> None:
     """Bound to all interfaces, an api without the secrets is refused. A processor or a relay verifies no callback."""
     statuses = {}

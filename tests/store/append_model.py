@@ -11,6 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from domain.account import Balance
 from store.codec import chain
 from store.errors import UnstorableError
 from store.port import (
@@ -29,6 +30,7 @@ from store.port import (
     MoveWork,
     OpenWork,
     Part,
+    Snapshot,
     StoredEvent,
     StreamKey,
     WorkChange,
@@ -38,6 +40,7 @@ from store.port import (
 from tests.store.builders import OWNER
 
 STREAMS = [StreamKey("main", "a"), StreamKey("main", "b"), StreamKey("other", "a")]
+CURRENCIES = ["EUR", "USD", "JPY"]
 KEYS = ["k1", "k2", "k3"]
 WORK = ["w1", "w2", "w3"]
 
@@ -51,6 +54,7 @@ class Model:
     """All data on which the answers depend."""
 
     streams: dict[StreamKey, list[EncodedEvent]] = field(default_factory=lambda: {stream: [] for stream in STREAMS})
+    balances: dict[StreamKey, dict[str, Balance]] = field(default_factory=lambda: {stream: {} for stream in STREAMS})
     claims: dict[tuple[str, str], bytes] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
     certainties: dict[str, DeliveryCertainty] = field(default_factory=dict)
@@ -82,6 +86,7 @@ class Model:
                 return ("committed",)
             return refusal
         stream.extend(events)
+        self.balances[write.stream].update(write.balances)
         self.claims.update({(claim.scope, claim.key): claim.value for claim in all_claims})
         for part in write.parts:
             for change in part.work:
@@ -164,12 +169,13 @@ class PartPlan(NamedTuple):
 
 
 class WritePlan(NamedTuple):
-    """The plan of a write: its stream, how old its head is, whether its hash is wrong, and its parts."""
+    """The plan of a write: its stream, how old its head is, whether its hash is wrong, its parts, new balances."""
 
     stream: StreamKey
     back: int
     wrong: bool
     parts: list[PartPlan]
+    balances: dict[str, Balance]
 
 
 _part_plans = st.builds(
@@ -180,12 +186,14 @@ _part_plans = st.builds(
     st.sampled_from([0, 0, 0, 0, 1]),
     st.lists(_changes, max_size=2),
 )
+_amounts = st.sampled_from([0, 1, 250, 2**63 - 1])
 _write_plans = st.builds(
     WritePlan,
     st.sampled_from(STREAMS),
     st.sampled_from([0, 0, 0, 0, 1, 2]),
     st.sampled_from([False] * 9 + [True]),
     st.lists(_part_plans, min_size=1, max_size=3),
+    st.dictionaries(st.sampled_from(CURRENCIES), st.builds(Balance, _amounts, _amounts), max_size=2),
 )
 
 
@@ -193,6 +201,9 @@ class Appending(Protocol):
     """The part of a store that is compared with the model."""
 
     def append(self, writes: Sequence[Write]) -> list[AppendResult]:
+        """See ``store.port.Store``."""
+
+    def load(self, stream: StreamKey) -> Snapshot:
         """See ``store.port.Store``."""
 
     def stream_events(self, stream: StreamKey, *, after: int, limit: int) -> Sequence[StoredEvent]:
@@ -262,7 +273,8 @@ class AppendMachine(RuleBasedStateMachine):
                 events.append(EncodedEvent(f"e{self.events}", end.version, "DepositReceived", body, end.hash))
             fence = None if part.fenced is None else Fence(part.fenced, model.tokens.get(part.fenced, 1) - part.stale)
             parts.append(Part(tuple(events), tuple(part.claims), fence, tuple(part.work)))
-        return Write(plan.stream, head, tuple(parts))
+        has_events = any(part.events for part in parts)  # no other write changes balances
+        return Write(plan.stream, head, tuple(parts), balances=tuple(plan.balances.items()) if has_events else ())
 
     def _append(self, batch: list[Write]) -> None:
         before = copy.deepcopy(self.model)
@@ -292,6 +304,14 @@ class AppendMachine(RuleBasedStateMachine):
             assert [(e.event_id, e.version, e.body, e.hash) for e in stored] == [
                 (e.event_id, e.version, e.body, e.hash) for e in events
             ]
+
+    @invariant()
+    def loads_are_as_in_the_model(self) -> None:
+        """Each stream ends where it ends in the model, with the last balance of each currency."""
+        for stream, balances in self.model.balances.items():
+            loaded = self.store.load(stream)
+            assert loaded.head == self.model.head(stream)
+            assert loaded.account.balances == balances
 
     @invariant()
     def work_is_as_in_the_model(self) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
+
+import apsw
 
 from store.port import Committed
 from store.sqlite.adapter import SqliteStore
@@ -17,6 +20,14 @@ from tests.store.builders import Clock, Customer, complete, deposit
 def hold_lock(path: Path) -> None:
     """Print "held" when the lock is taken, and hold it until the standard input ends."""
     with StoreLock.acquire(path, sleep=time.sleep):
+        print("held", flush=True)  # noqa: T201 - the parent reads it
+        sys.stdin.read()
+
+
+def serve(path: Path) -> None:
+    """Print "held" when the file is locked and open, as a service has it, and keep it until the input ends."""
+    with StoreLock.acquire(path, sleep=time.sleep), closing(apsw.Connection(str(path))) as connection:
+        connection.pragma("user_version")  # opens the log
         print("held", flush=True)  # noqa: T201 - the parent reads it
         sys.stdin.read()
 
@@ -49,4 +60,6 @@ def apply_migrations(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"lock": hold_lock, "append": append_forever, "migrate": apply_migrations}[sys.argv[1]](Path(sys.argv[2]))
+    {"lock": hold_lock, "serve": serve, "append": append_forever, "migrate": apply_migrations}[sys.argv[1]](
+        Path(sys.argv[2])
+    )

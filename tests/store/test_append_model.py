@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import invariant, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 
 from store.port import DeliveryCertainty
 from store.postgresql.adapter import PostgresqlStore
@@ -20,7 +20,7 @@ from tests.store.templates import new_sqlite
 
 
 class SqliteMachine(AppendMachine):
-    """The machine on a file; heads are compared as well."""
+    """The machine on a file."""
 
     template: Path
     store: SqliteStore
@@ -44,12 +44,6 @@ class SqliteMachine(AppendMachine):
             rows = cursor.execute("SELECT work_id, token, doubt FROM work").fetchall()
         return {str(key): (int(str(token)), DeliveryCertainty(int(str(certainty)))) for key, token, certainty in rows}
 
-    @invariant()
-    def heads_are_as_in_the_model(self) -> None:
-        """Each stream ends where it ends in the model."""
-        for stream in self.model.streams:
-            assert self.store.load(stream).head == self.model.head(stream)
-
     def teardown(self) -> None:
         """Delete the file."""
         super().teardown()
@@ -57,7 +51,7 @@ class SqliteMachine(AppendMachine):
 
 
 class PostgresqlMachine(AppendMachine):
-    """The machine on a schema; heads are compared as well."""
+    """The machine on a schema."""
 
     schema: Schema
     store: PostgresqlStore
@@ -77,12 +71,6 @@ class PostgresqlMachine(AppendMachine):
         """The rows of the table."""
         rows = self.schema.execute("SELECT work_id, token, doubt FROM work")
         return {key: (token, DeliveryCertainty(certainty)) for key, token, certainty in rows}
-
-    @invariant()
-    def heads_are_as_in_the_model(self) -> None:
-        """Each stream ends where it ends in the model."""
-        for stream in self.model.streams:
-            assert self.store.load(stream).head == self.model.head(stream)
 
 
 @pytest.fixture

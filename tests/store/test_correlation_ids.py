@@ -25,10 +25,10 @@ from store.sqlite.migrate import migrate as migrate_sqlite
 from store.sqlite.schema_version import migrations as sqlite_migrations
 from store.verify import verify
 from tests.store.builders import Clock, Customer, Step, complete, deposit, open_work, received
+from tests.store.earlier import as_of as as_of_sqlite
 from tests.store.postgresql_server import Schema, new_schema
 from tests.store.templates import new_sqlite
 from tests.store.test_postgresql_functions import as_of as as_of_postgresql
-from tests.store.test_sqlite_migrations import as_of as as_of_sqlite
 
 BEFORE: Final = {"sqlite": 7, "postgresql": 12}
 """The versions of the tables without correlation ids."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from store.errors import CorruptStoreError
 from store.port import Committed, DeadLetterFilter, DeliveryCertainty, Fence, WorkError, WorkState
 from store.queries import DeadLetter
 from store.sqlite.adapter import SqliteStore
@@ -129,3 +130,15 @@ def test_damaged_work_continues_after_a_correction(path: Path) -> None:
         snapshot = store.load(customer.stream, ["t2"])
         customer.account, customer.head = snapshot.account, snapshot.head
         assert store.append([customer.complete("t2", fence=Fence("t2", item.token))]) == [Committed()]
+
+
+@pytest.mark.parametrize("amount", ["-1", "1.0", "true", "null", '"1"', "18446744073709551616"])
+@pytest.mark.parametrize("pair", ["[{}, 0]", "[0, {}]"])
+def test_a_damaged_balance_is_not_loaded(path: Path, pair: str, amount: str) -> None:
+    """No command is decided on an amount that the service cannot have written."""
+    tamper(path, f"""UPDATE heads SET balances = '{{"USD": {pair.format(amount)}}}'""")
+    with opened(path) as store:
+        stream = Customer().stream
+        for read in (store.load, store.customer):
+            with pytest.raises(CorruptStoreError, match="the amounts of USD are not whole numbers from 0"):
+                read(stream)

@@ -1,5 +1,4 @@
 """Migrations of a database in use keep all data that an earlier version of the service stored."""
-# ruff: noqa: S608 - the statements are this file's own
 
 from __future__ import annotations
 
@@ -15,23 +14,9 @@ from store.sqlite.adapter import SqliteStore
 from store.sqlite.migrate import migrate
 from store.sqlite.schema_version import migrations
 from tests.store.builders import OWNER, Clock, Customer, Step, move
+from tests.store.earlier import as_of
 from tests.store.looking import contents
 from tests.store.tampering import fill, problems
-
-KEPT = {"generations"}
-"""Tables that a migration fills itself."""
-
-
-def as_of(newer: Path, older: Path, version: int = 1) -> None:
-    """Make ``older`` a database of this version with all rows of ``newer`` that such a version can hold."""
-    migrate(older, {number: script for number, script in migrations().items() if number <= version})
-    connection = apsw.Connection(str(older))
-    connection.execute("ATTACH ? AS newer", (str(newer),))
-    tables = {str(row[0]) for row in connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")}
-    for table in sorted(tables - KEPT):
-        columns = ", ".join(str(row[1]) for row in connection.execute(f"PRAGMA main.table_info({table})"))
-        connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}")
-    connection.close()
 
 
 def seen(path: Path) -> dict[str, object]:
@@ -71,7 +56,7 @@ def test_an_interrupted_upgrade_begins_again(tmp_path: Path) -> None:
     newer, older = tmp_path / "newer.db", tmp_path / "older.db"
     fill(newer)
     as_of(newer, older, 9)
-    broken = {**migrations(), 10: f"{migrations()[10]} INSERT INTO nowhere VALUES (1);"}
+    broken = {**migrations(), 10: "".join((migrations()[10], "INSERT INTO nowhere VALUES (1);"))}
     with pytest.raises(StoreError, match="nowhere"):
         migrate(older, broken)
     connection = apsw.Connection(str(older))

@@ -54,6 +54,9 @@ def _row_edits() -> Iterator[tuple[str, str]]:
         yield f"heads.{column}", f"UPDATE heads SET {column} = {value} WHERE stream_id = 'b'"
     for name, text in {"are not JSON": "{", "are no object": "[1]", "are no pairs": '{"USD": [1]}'}.items():
         yield f"balances {name}", f"UPDATE heads SET balances = '{text}' WHERE stream_id = 'b'"
+    for name, available in {"a fraction": "1.0", "a truth value": "true", "negative": "-1", "text": '"1"'}.items():
+        balances = f'{{"EUR": [{available}, 0], "USD": [0, 0]}}'
+        yield f"a balance is {name}", f"UPDATE heads SET balances = '{balances}' WHERE stream_id = 'b'"
     review = {column.name: OTHER[column.type] for column in REVIEWS.columns} | {
         "stream_name": "'other'",
         "stream_id": "'a'",

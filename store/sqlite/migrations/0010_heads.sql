@@ -13,13 +13,17 @@ CREATE TABLE heads (
     CONSTRAINT heads_balances_not_negative CHECK (instr(balances, '-') = 0)
 ) STRICT, WITHOUT ROWID;
 
+SELECT refuse(stream_name, stream_id, 'has a negative balance')
+FROM balances
+WHERE available_minor < 0 OR reserved_minor < 0;
+
 -- One pass over the index by stream. It also has the position, with which the hash is found.
 INSERT INTO heads (stream_name, stream_id, version, hash, balances)
 SELECT
     last.stream_name,
     last.stream_id,
     last.version,
-    e.hash,
+    iif(length(e.hash) = 32, e.hash, refuse(last.stream_name, last.stream_id, 'has a damaged hash')),
     (
         SELECT json_group_object(b.currency, json_array(b.available_minor, b.reserved_minor))
         FROM balances AS b
@@ -31,6 +35,11 @@ FROM (
     GROUP BY stream_name, stream_id
 ) AS last
 CROSS JOIN events AS e ON e.position = last.position;
+
+-- They may be the last trace of a stream whose events were removed.
+SELECT refuse(b.stream_name, b.stream_id, 'has balances and no events')
+FROM balances AS b
+WHERE NOT EXISTS (SELECT 1 FROM heads AS h WHERE h.stream_name = b.stream_name AND h.stream_id = b.stream_id);
 
 DROP TABLE balances;
 
