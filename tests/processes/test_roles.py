@@ -68,8 +68,9 @@ def test_through_the_database_alone(installation: Installation) -> None:
     (_, api), (port, processing) = start(installation, "api", "processor")
     took = [completes(installation) for _ in range(5)]
     print(f"completed after {', '.join(f'{seconds:.2f}' for seconds in took)} s")  # noqa: T201 - with -s
-    assert (api.said("DepositReceived"), api.said("DepositCompleted")) == (5, 0)
-    assert processing.said("DepositCompleted") == 5
+    wait_until(lambda: api.said("DepositReceived") == 5, "the api has written what it accepted")
+    wait_until(lambda: processing.said("DepositCompleted") == 5, "the processor has written what it did")
+    assert api.said("DepositCompleted") == 0
 
     assert {path: installation.get(path, port).status for path in OWN_ROUTES} == dict.fromkeys(OWN_ROUTES, 200)
     assert installation.get("/v1/transactions", port).status == 404
@@ -162,7 +163,7 @@ def test_over_a_broker(installation: Installation, published: EverythingPublishe
     wait_until(lambda: relay.said("the announcer of work leads") == 1, "the relay announces")
     took = [completes(installation) for _ in range(5)]
     print(f"completed after {', '.join(f'{seconds:.2f}' for seconds in took)} s")  # noqa: T201 - with -s
-    assert processing.said("DepositCompleted") == 5
+    wait_until(lambda: processing.said("DepositCompleted") == 5, "the processor has written what it did")
     wait_until(lambda: (of(installation.scrape(port), HINTS, result="announced") or 0) >= 1, "hints are counted")
 
     published.proxy.go_away()

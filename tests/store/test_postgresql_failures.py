@@ -254,7 +254,7 @@ REBUILDS: dict[str, list[object]] = {
 
 
 LISTS: dict[str, object] = {
-    key: ["0"] for key in ("transaction_ids", "review_ids", "names", "states", "statuses", "kinds")
+    key: ["0"] for key in ("transaction_ids", "review_ids", "names", "states", "statuses", "kinds", "gateways")
 }
 SAMPLES: dict[str, object] = LISTS | dict.fromkeys(("created_from", "created_to", "opened_at"), START)
 
