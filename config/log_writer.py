@@ -21,9 +21,6 @@ BUFFER_BYTES_MAX: Final = 512 * 1024
 """The size of one process's buffer for a blocked reader: about 600 deposits."""
 FLUSH_S: Final = 2.0
 """The time for which an ending process waits until its last lines are read."""
-GATHER_S: Final = 0.02
-"""The time for which the thread gathers further lines after the first one. To wake it for each line costs the process
-more than the line: the two threads hand the interpreter's lock over."""
 _FULL_S: Final = 0.02
 """The wait before the next write to a descriptor that another program made non-blocking."""
 
@@ -129,15 +126,12 @@ class BufferedWriter:
     # what follows runs in the thread
 
     def _run(self) -> None:
-        sleep = _native("time", "sleep")
         piece = b""
         while True:
             try:
                 entry = self._entries.get(not piece)
             except Empty:
                 entry = b""
-            if not piece and isinstance(entry, bytes):
-                sleep(GATHER_S)  # meanwhile a line only joins the queue
             # On a pipe, only the data of one write never mixes with the lines of other processes.
             if isinstance(entry, bytes) and entry and len(piece) + len(entry) <= select.PIPE_BUF:
                 piece += entry

@@ -76,25 +76,6 @@ def test_lines_keep_their_order(pipe: Pipe) -> None:
     assert writer.lost == 0
 
 
-def test_lines_are_gathered(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines that come while the thread gathers are written together with the first one."""
-    gathering, over = threading.Event(), threading.Event()
-
-    def gather(seconds: float) -> None:
-        assert seconds == log_writer.GATHER_S
-        gathering.set()
-        over.wait(PATIENCE_S)
-
-    native = log_writer._native
-    monkeypatch.setattr(log_writer, "_native", lambda *name: gather if name == ("time", "sleep") else native(*name))
-    writer = BufferedWriter(pipe.write_end)
-    writer.write(b"first\n")
-    assert gathering.wait(PATIENCE_S)
-    writer.write(b"second\n")
-    over.set()
-    assert os.read(pipe.read_end, 4_096) == b"first\nsecond\n"
-
-
 def test_lines_that_do_not_fit_are_dropped_and_reported(pipe: Pipe) -> None:
     """A full buffer accepts nothing. The number of missing lines is reported at their place."""
     filled = pipe.fill()
