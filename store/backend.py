@@ -62,7 +62,8 @@ class Backend(ABC):
     def migrate(self) -> MigrationResult:
         """Create the tables and functions, or bring them to this version; returns what was missing or different.
 
-        Safe to run twice, and at the same time in several processes. Raises SchemaError when the tables are newer.
+        Safe to run twice, and at the same time in several processes. Raises SchemaError when the tables are newer. An
+        exclusive store raises StoreInUseError when something is missing and a service in another process works on it.
         """
 
     def lock(
