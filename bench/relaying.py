@@ -104,6 +104,7 @@ def _relay(database: SqliteDatabase | PostgresqlDatabase, target: Target, broker
             "PAYMENTS_WORKERS": "1",
             "PAYMENTS_ROLE": "relay" if target.server_url else "all",
             "PAYMENTS_BROKER_URL": inbox.url,
+            "PAYMENTS_PUBLIC_URL": "https://payments.example.com",  # without it a relay logs a warning
             **CALLBACK_SECRETS,
         }
         with servers.service(Path(name), settings, _NO_PROVIDER) as service:
